@@ -1,0 +1,113 @@
+"""The one exception tree of hashsieve.
+
+Every exception the package raises on purpose derives from :class:`HashsieveError`, and every class knows the exit code
+the command line ends with when nothing handles it. The tree is cut by what a caller can do about it:
+
+* :class:`UsageError` -- the call is wrong; change the arguments.
+* :class:`ListError` -- a hash list cannot be imported; ask its custodian or correct the options.
+* :class:`SetError` -- a compiled hash set cannot be used; install a good one.
+* :class:`OutputError` -- a file could not be published; free space or choose another place.
+* :class:`ScanError` -- a scan cannot start or go on.
+
+Texts name the file, the line or record where there is one, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = [
+    "ForkError",
+    "HashsieveError",
+    "KernelError",
+    "ListCutShortError",
+    "ListEmptyError",
+    "ListError",
+    "ListFormatError",
+    "ListRefusedError",
+    "OutputError",
+    "ScanError",
+    "SetDamagedError",
+    "SetError",
+    "SetFormatError",
+    "SetVersionError",
+    "StoppedError",
+    "UsageError",
+]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+def shown(path: Path) -> str:
+    """*path* for a message: control characters, bidirectional marks and undecodable bytes escaped."""
+    raw = os.fspath(path)
+    text = os.fsdecode(raw) if isinstance(raw, bytes) else raw
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+class HashsieveError(Exception):
+    """Base of all exceptions of this package."""
+
+    exit_code = 2
+
+
+class UsageError(HashsieveError, ValueError):
+    """The arguments do not make sense together, or a value is out of its range."""
+
+
+class KernelError(UsageError):
+    """A kernel was demanded by name that does not exist, was not built, or that this CPU cannot run."""
+
+
+class ListError(HashsieveError):
+    """A hash list cannot be imported. Nothing was published."""
+
+
+class ListFormatError(ListError):
+    """No reader recognises the content, or the content contradicts the format that was asked for."""
+
+
+class ListCutShortError(ListError):
+    """The list ends in the middle of a record or of its wrapper."""
+
+
+class ListRefusedError(ListError):
+    """Too many rows of the list were refused, or any row under ``strict``."""
+
+
+class ListEmptyError(ListError):
+    """The list yields no entry."""
+
+
+class SetError(HashsieveError):
+    """A hash set cannot be used."""
+
+
+class SetFormatError(SetError):
+    """The file is not a hash set this version can read: wrong magic, impossible lengths, unknown required sections."""
+
+
+class SetVersionError(SetFormatError):
+    """The hash set asks for a newer reader."""
+
+
+class SetDamagedError(SetError):
+    """Bytes of the hash set do not agree with its page list or root, or cannot be read."""
+
+
+class OutputError(HashsieveError):
+    """A file could not be written or published; what stood under its name before is untouched."""
+
+
+class ScanError(HashsieveError):
+    """A scan cannot start or go on."""
+
+
+class ForkError(ScanError):
+    """The object was made before a fork and is used in the child; make a new one there."""
+
+
+class StoppedError(HashsieveError):
+    """The work was stopped on request before its end; nothing was published."""
+
+    exit_code = 130
