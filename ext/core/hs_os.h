@@ -51,6 +51,9 @@ int hs_os_cloud_only(const hs_stat *st);
 
 #define HS_OS_CAPSULE "hashsieve.hs_os"
 
+/* Number of this process: what an object compares with the number it was made under, to notice a fork. */
+int64_t hs_os_pid(void);
+
 /* Large private memory, zeroed, huge pages where offered; NULL when there is none. */
 void *hs_os_map(size_t length);
 void hs_os_unmap(void *memory, size_t length);
