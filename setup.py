@@ -32,13 +32,12 @@ DIRECTIVES = {
 # on another being loaded first; what they share they hand over as named capsules.
 CORE = {
     "_cpu": ["hs_cpu"],
-    "_digest": ["hs_cpu", "hs_sha256"],
-    "_build": ["hs_cpu", "hs_sha256", "hs_bloom", "hs_sort", "hs_build"],
-    "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_set"],
+    "_build": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
+    "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
     "_scan": ["hs_os", "hs_walk"],
 }
 FLAGS = {
-    "unix": ["-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"],
+    "unix": ["-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-sign-compare"],
     "msvc": ["/std:c11", "/experimental:c11atomics"],
 }
 

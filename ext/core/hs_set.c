@@ -1,0 +1,553 @@
+/* hs_set.c -- see hs_set.h for the invariant and docs/format/hset.md for the layout.
+ *
+ * Everything read from the file is bounded by the file's real size before it is used as a length, a count or a shift.
+ */
+#include "hs_set.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "hs_sort.h"
+
+static const uint8_t MAGIC[8] = {0x89, 'H', 'S', 'E', 'T', '\r', '\n', 0x1a};
+static const uint8_t TRAILER_MAGIC[8] = {'H', 'S', 'E', 'T', 'R', 'O', 'O', 'T'};
+
+static hs_set_status fail(hs_set_error *error, hs_set_status status, const char *text, uint32_t section, uint64_t page) {
+    error->status = status;
+    error->os_errno = 0;
+    error->text = text;
+    error->section = section;
+    error->page = page;
+    return status;
+}
+
+static hs_set_status bad(hs_set_error *error, const char *text) { return fail(error, HS_SET_FORMAT, text, 0, 0); }
+
+/* Reads exactly `length` bytes; a file that has become shorter is damage. */
+static hs_set_status read_exactly(const hs_set *set, uint64_t offset, void *out, uint64_t length, hs_set_error *error) {
+    uint8_t *to = out;
+    while (length) {
+        size_t want = length > (1u << 30) ? (size_t)1 << 30 : (size_t)length;
+        int64_t got = set->os->pread(set->os->ctx, set->fd, to, want, offset);
+        if (got == -EINTR) continue;
+        if (got < 0) {
+            fail(error, HS_SET_IO, "reading failed", 0, offset / HS_SET_PAGE_BYTES);
+            error->os_errno = (int)-got;
+            return HS_SET_IO;
+        }
+        if (got == 0) return fail(error, HS_SET_DAMAGED, "the file ends early", 0, offset / HS_SET_PAGE_BYTES);
+        to += got;
+        offset += (uint64_t)got;
+        length -= (uint64_t)got;
+    }
+    return HS_SET_OK;
+}
+
+void hs_set_hash_page(const uint8_t set_id[16], uint32_t section, uint64_t number, const uint8_t *page,
+                      hs_sha256_compress compress, uint8_t out[HS_SET_HASH_BYTES]) {
+    uint8_t prefix[28], digest[HS_SHA256_BYTES];
+    hs_sha256 s;
+    memcpy(prefix, set_id, 16);
+    hs_store32le(prefix + 16, section);
+    hs_store64le(prefix + 20, number);
+    hs_sha256_init(&s, compress);
+    hs_sha256_update(&s, prefix, sizeof prefix);
+    hs_sha256_update(&s, page, HS_SET_PAGE_BYTES);
+    hs_sha256_final(&s, digest);
+    memcpy(out, digest, HS_SET_HASH_BYTES);
+}
+
+static hs_set_status check_page(const hs_set *set, uint32_t section, uint64_t number, const uint8_t *bytes,
+                                hs_set_error *error) {
+    uint8_t hash[HS_SET_HASH_BYTES];
+    hs_set_hash_page(set->set_id, section, number, bytes, set->compress, hash);
+    if (memcmp(hash, set->page_hashes + (number - 1) * HS_SET_HASH_BYTES, HS_SET_HASH_BYTES) != 0)
+        return fail(error, HS_SET_DAMAGED, "a page does not agree with the page list", section, number);
+    return HS_SET_OK;
+}
+
+static uint64_t pages_of(uint64_t length) { return length / HS_SET_PAGE_BYTES + (length % HS_SET_PAGE_BYTES != 0); }
+
+static const hs_section *section_of_page(const hs_set *set, uint64_t number) {
+    uint64_t offset = number * HS_SET_PAGE_BYTES;
+    for (unsigned i = 0; i < set->section_count; i++) {
+        const hs_section *s = &set->sections[i];
+        if (offset >= s->offset && offset - s->offset < s->length) return s;
+    }
+    return NULL;
+}
+
+static hs_set_status read_page_of(const hs_set *set, const hs_section *section, uint64_t number, hs_set_page *page,
+                                  hs_set_error *error) {
+    if (page->number == number) return HS_SET_OK;
+    page->number = 0;
+    hs_set_status status = read_exactly(set, number * HS_SET_PAGE_BYTES, page->bytes, HS_SET_PAGE_BYTES, error);
+    if (status == HS_SET_OK) status = check_page(set, section->id, number, page->bytes, error);
+    if (status == HS_SET_OK) page->number = number;
+    return status;
+}
+
+hs_set_status hs_set_read_page(const hs_set *set, uint64_t number, hs_set_page *page, hs_set_error *error) {
+    const hs_section *section = section_of_page(set, number);
+    if (!section) return fail(error, HS_SET_FORMAT, "page number outside of every section", 0, number);
+    return read_page_of(set, section, number, page, error);
+}
+
+hs_set_status hs_set_read(const hs_set *set, const hs_section *section, uint64_t offset, void *out, uint64_t length,
+                          hs_set_page *page, hs_set_error *error) {
+    uint8_t *to = out;
+    if (offset > section->length || length > section->length - offset)
+        return fail(error, HS_SET_FORMAT, "a reference points outside of its section", section->id, 0);
+    while (length) {
+        uint64_t within = offset % HS_SET_PAGE_BYTES, take = HS_SET_PAGE_BYTES - within;
+        if (take > length) take = length;
+        hs_set_status status = read_page_of(set, section, (section->offset + offset) / HS_SET_PAGE_BYTES, page, error);
+        if (status != HS_SET_OK) return status;
+        memcpy(to, page->bytes + within, (size_t)take);
+        to += take;
+        offset += take;
+        length -= take;
+    }
+    return HS_SET_OK;
+}
+
+/* ---- opening -------------------------------------------------------------------------------------------------- */
+
+static hs_set_status parse_header(hs_set *set, const uint8_t *h, hs_set_error *error) {
+    if (memcmp(h, MAGIC, sizeof MAGIC) != 0) return bad(error, "not a hash set: the file does not start with its magic");
+    if (hs_load32le(h + 16) != 0x01020304u) return bad(error, "the byte order mark is wrong");
+    if (hs_load32le(h + 12) > HS_SET_VERSION)
+        return fail(error, HS_SET_NEWER, "the set asks for a newer reader", 0, 0);
+    if (hs_load32le(h + 8) < 1 || hs_load32le(h + 12) < 1) return bad(error, "format version 0 does not exist");
+    if (hs_load32le(h + 20) != HS_SET_PAGE_BYTES) return bad(error, "the page size is not 4096");
+    if (hs_load64le(h + 24) != set->file_bytes) return bad(error, "the length in the header is not the file's length");
+    set->generation = hs_load64le(h + 32);
+    set->valid_until = hs_load64le(h + 40);
+    memcpy(set->set_id, h + 48, 16);
+    memcpy(set->seal_key_id, h + 64, 16);
+    set->sizes_policy = hs_load32le(h + 80);
+    set->section_count = hs_load32le(h + 84);
+    set->entry_count = hs_load64le(h + 88);
+    set->page_list_offset = hs_load64le(h + 96);
+    set->page_list_bytes = hs_load64le(h + 104);
+    set->filter_millibits = hs_load32le(h + 112);
+    if (set->sizes_policy > 1) return bad(error, "unknown sizes policy");
+    if (set->section_count > HS_SET_MAX_SECTIONS) return bad(error, "too many sections");
+    if (set->entry_count >= (uint64_t)1 << 62) return bad(error, "impossible number of entries");
+    uint64_t trailer = set->file_bytes - HS_SET_PAGE_BYTES;
+    if (set->page_list_offset % HS_SET_PAGE_BYTES || set->page_list_offset < HS_SET_PAGE_BYTES ||
+        set->page_list_offset > trailer)
+        return bad(error, "the page list lies outside of the file");
+    set->page_count = set->page_list_offset / HS_SET_PAGE_BYTES - 1;
+    if (set->page_list_bytes != set->page_count * HS_SET_HASH_BYTES ||
+        pages_of(set->page_list_bytes) != (trailer - set->page_list_offset) / HS_SET_PAGE_BYTES)
+        return bad(error, "the page list has the wrong length");
+    return HS_SET_OK;
+}
+
+static hs_set_status parse_sections(hs_set *set, const uint8_t *header, hs_set_error *error) {
+    uint64_t expected = HS_SET_PAGE_BYTES;
+    for (unsigned i = 0; i < set->section_count; i++) {
+        const uint8_t *line = header + HS_SET_HEADER_BYTES + i * HS_SET_SECTION_BYTES;
+        hs_section *s = &set->sections[i];
+        s->id = hs_load32le(line);
+        s->flags = hs_load32le(line + 4);
+        s->offset = hs_load64le(line + 8);
+        s->length = hs_load64le(line + 16);
+        s->count = hs_load64le(line + 24);
+        s->aux = hs_load64le(line + 32);
+        /* Sections follow each other without gaps: no page lies outside of a section. */
+        if (s->offset != expected || !s->length || s->length > set->page_list_offset - s->offset)
+            return fail(error, HS_SET_FORMAT, "a section lies outside of its place", s->id, 0);
+        expected += pages_of(s->length) * HS_SET_PAGE_BYTES;
+        for (unsigned j = 0; j < i; j++)
+            if (set->sections[j].id == s->id) return fail(error, HS_SET_FORMAT, "a section occurs twice", s->id, 0);
+    }
+    if (expected != set->page_list_offset) return bad(error, "pages lie outside of every section");
+    return HS_SET_OK;
+}
+
+/* Rows of `width` bytes, none across a page border: does `count` of them fill exactly the section's pages? */
+static int fits(const hs_section *s, unsigned width) {
+    uint64_t per_page = HS_SET_PAGE_BYTES / width, pages = s->length / HS_SET_PAGE_BYTES;
+    return s->length % HS_SET_PAGE_BYTES == 0 && s->count <= pages * per_page && s->count > (pages - 1) * per_page;
+}
+
+static hs_set_status parse_kind_section(hs_set *set, const hs_section *s, hs_set_error *error) {
+    unsigned code = s->id & 0xff;
+    if (code < 1 || code > HS_SET_KINDS) return fail(error, HS_SET_FORMAT, "unknown digest kind", s->id, 0);
+    hs_set_kind *kind = &set->kinds[code - 1];
+    kind->digest_width = hs_set_digest_width(code);
+    switch (s->id >> 8) {
+    case HS_SECTION_FILTER:
+        if (s->length % HS_BLOOM_BLOCK_BYTES || s->count != s->length / HS_BLOOM_BLOCK_BYTES)
+            return fail(error, HS_SET_FORMAT, "the filter has the wrong length", s->id, 0);
+        kind->filter_section = s;
+        return HS_SET_OK;
+    case HS_SECTION_FENCES:
+        if (s->length % 8 || s->count != s->length / 8)
+            return fail(error, HS_SET_FORMAT, "the fences have the wrong length", s->id, 0);
+        kind->fence_section = s;
+        return HS_SET_OK;
+    case HS_SECTION_TABLE:
+        kind->entry_width = (unsigned)(s->aux & 0xff);
+        if (s->aux >> 8 || kind->entry_width < 1 || kind->entry_width > 8)
+            return fail(error, HS_SET_FORMAT, "impossible row layout", s->id, 0);
+        kind->row_width = kind->digest_width + kind->entry_width;
+        kind->rows_per_page = HS_SET_PAGE_BYTES / kind->row_width;
+        if (!fits(s, kind->row_width)) return fail(error, HS_SET_FORMAT, "the table has the wrong length", s->id, 0);
+        kind->row_count = s->count;
+        kind->page_count = s->length / HS_SET_PAGE_BYTES;
+        kind->table_section = s;
+        return HS_SET_OK;
+    default: /* HS_SECTION_SHARED */
+        kind->shared_row_width = (unsigned)(s->aux & 0xff);
+        kind->shared_width = kind->shared_row_width + (unsigned)(s->aux >> 8 & 0xff);
+        if (s->aux >> 16 || kind->shared_row_width < 1 || kind->shared_row_width > 8 ||
+            kind->shared_width <= kind->shared_row_width || kind->shared_width > kind->shared_row_width + 8)
+            return fail(error, HS_SET_FORMAT, "impossible row layout", s->id, 0);
+        kind->shared_per_page = HS_SET_PAGE_BYTES / kind->shared_width;
+        if (!fits(s, kind->shared_width)) return fail(error, HS_SET_FORMAT, "a section has the wrong length", s->id, 0);
+        kind->shared_section = s;
+        return HS_SET_OK;
+    }
+}
+
+static hs_set_status parse_shape(hs_set *set, const hs_section *s, hs_set_error *error) {
+    uint32_t shape = s->id & 0xff;
+    if (set->shape_count == HS_SET_MAX_SHAPES || !(shape & 15) || shape & 0x70)
+        return fail(error, HS_SET_FORMAT, "unknown shape of entries", s->id, 0);
+    hs_set_shape *out = &set->shapes[set->shape_count];
+    uint64_t first = set->shape_count ? out[-1].first_entry + out[-1].count : 0;
+    if (set->shape_count && out[-1].shape >= shape)
+        return fail(error, HS_SET_FORMAT, "shapes are out of order", s->id, 0);
+    out->section = s;
+    out->shape = shape;
+    out->first_entry = first;
+    out->count = s->count;
+    out->kinds = 0;
+    for (uint32_t bits = shape & 15; bits; bits &= bits - 1) out->kinds++;
+    out->row_width = (unsigned)(s->aux & 0xff);
+    out->size_width = (unsigned)(s->aux >> 8 & 0xff);
+    out->group_width = (unsigned)(s->aux >> 16 & 0xff);
+    if (s->aux >> 24 || out->row_width < 1 || out->row_width > 8 || out->size_width > 8 || out->group_width < 1 ||
+        out->group_width > 8)
+        return fail(error, HS_SET_FORMAT, "impossible entry layout", s->id, 0);
+    out->width = out->kinds * out->row_width + out->size_width + out->group_width;
+    out->per_page = HS_SET_PAGE_BYTES / out->width;
+    if (!fits(s, out->width)) return fail(error, HS_SET_FORMAT, "the entries have the wrong length", s->id, 0);
+    set->shape_count++;
+    return HS_SET_OK;
+}
+
+/* All sections known and complete: four for a kind that has any, entries in the number the header says. */
+static hs_set_status assign_sections(hs_set *set, hs_set_error *error) {
+    for (unsigned i = 0; i < set->section_count; i++) {
+        const hs_section *s = &set->sections[i];
+        hs_set_status status = HS_SET_OK;
+        switch (s->id >> 8) {
+        case HS_SECTION_META: set->meta = s; break;
+        case HS_SECTION_GROUPS: set->groups = s; break;
+        case HS_SECTION_REFS: set->refs = s; break;
+        case HS_SECTION_FILTER:
+        case HS_SECTION_FENCES:
+        case HS_SECTION_TABLE:
+        case HS_SECTION_SHARED: status = parse_kind_section(set, s, error); break;
+        case HS_SECTION_ENTRIES: status = parse_shape(set, s, error); break;
+        default:
+            if (s->flags & HS_SECTION_MUST_UNDERSTAND)
+                return fail(error, HS_SET_NEWER, "the set has a section that must be understood and is not known", s->id, 0);
+        }
+        if (status != HS_SET_OK) return status;
+    }
+    if (!set->meta) return bad(error, "the description section is missing");
+    for (unsigned k = 0; k < HS_SET_KINDS; k++) {
+        hs_set_kind *kind = &set->kinds[k];
+        if (!kind->filter_section && !kind->fence_section && !kind->table_section && !kind->shared_section) continue;
+        if (!kind->filter_section || !kind->fence_section || !kind->table_section)
+            return bad(error, "a digest kind lacks its filter, fences or table");
+        if (kind->fence_section->count != kind->page_count) return bad(error, "the fences do not fit the table");
+    }
+    uint64_t counted = 0;
+    for (unsigned i = 0; i < set->shape_count; i++) {
+        for (unsigned k = 0; k < HS_SET_KINDS; k++)
+            if (set->shapes[i].shape >> k & 1 && !set->kinds[k].table_section)
+                return bad(error, "entries name a digest kind without a table");
+        if (!(set->shapes[i].shape & HS_SHAPE_TEST)) counted += set->shapes[i].count;
+    }
+    if (counted != set->entry_count) return bad(error, "the number of entries is not what the header says");
+    return HS_SET_OK;
+}
+
+static int all_zero(const uint8_t *bytes, size_t length) {
+    uint8_t any = 0;
+    for (size_t i = 0; i < length; i++) any |= bytes[i];
+    return !any;
+}
+
+static hs_set_status open_checked(hs_set *set, uint8_t *buffer, hs_set_error *error) {
+    hs_set_status status = read_exactly(set, 0, buffer, HS_SET_PAGE_BYTES, error);
+    if (status != HS_SET_OK) return status;
+    if ((status = parse_header(set, buffer, error)) != HS_SET_OK) return status;
+    /* The page list is bounded by the real file length by now. Its own padding is read with it and must be zero. */
+    uint64_t list_pages = pages_of(set->page_list_bytes) * HS_SET_PAGE_BYTES;
+    set->page_hashes = malloc((size_t)(list_pages ? list_pages : 1));
+    if (!set->page_hashes) return fail(error, HS_SET_MEMORY, "no memory for the page list", 0, 0);
+    status = read_exactly(set, set->page_list_offset, set->page_hashes, list_pages, error);
+    if (status != HS_SET_OK) return status;
+    hs_sha256 s;
+    hs_sha256_init(&s, set->compress);
+    hs_sha256_update(&s, buffer, HS_SET_PAGE_BYTES);
+    hs_sha256_update(&s, set->page_hashes, (size_t)set->page_list_bytes);
+    hs_sha256_final(&s, set->root);
+    uint8_t trailer[HS_SET_PAGE_BYTES];
+    status = read_exactly(set, set->file_bytes - HS_SET_PAGE_BYTES, trailer, sizeof trailer, error);
+    if (status != HS_SET_OK) return status;
+    if (memcmp(trailer, TRAILER_MAGIC, sizeof TRAILER_MAGIC) != 0) return bad(error, "the last page is not the root page");
+    if (memcmp(trailer + 8, set->root, sizeof set->root) != 0)
+        return fail(error, HS_SET_DAMAGED, "header and page list do not agree with the root", 0, 0);
+    if (!all_zero(trailer + 40, sizeof trailer - 40) ||
+        !all_zero(set->page_hashes + set->page_list_bytes, (size_t)(list_pages - set->page_list_bytes)))
+        return fail(error, HS_SET_DAMAGED, "unused bytes behind the page list are not zero", 0, 0);
+    if ((status = parse_sections(set, buffer, error)) != HS_SET_OK) return status;
+    return assign_sections(set, error);
+}
+
+hs_set_status hs_set_open(hs_set *set, const hs_os *os, int fd, uint32_t cpu_features, hs_set_error *error) {
+    memset(set, 0, sizeof *set);
+    set->os = os;
+    set->fd = fd;
+    set->compress = hs_sha256_choose(cpu_features);
+    set->probe = hs_bloom_choose(cpu_features);
+    hs_stat st;
+    int got = os->statx(os->ctx, fd, NULL, &st);
+    if (got < 0) {
+        fail(error, HS_SET_IO, "asking for the file's length failed", 0, 0);
+        error->os_errno = -got;
+        return HS_SET_IO;
+    }
+    set->file_bytes = st.size;
+    if (st.size < 2 * HS_SET_PAGE_BYTES || st.size % HS_SET_PAGE_BYTES || st.size >= (uint64_t)1 << 62)
+        return bad(error, "the file's length is not that of a hash set");
+    uint8_t header[HS_SET_PAGE_BYTES];
+    hs_set_status status = open_checked(set, header, error);
+    if (status != HS_SET_OK) hs_set_close(set);
+    return status;
+}
+
+void hs_set_close(hs_set *set) {
+    for (unsigned k = 0; k < HS_SET_KINDS; k++) {
+        hs_set_kind *kind = &set->kinds[k];
+        if (kind->filter.blocks) hs_os_unmap((void *)(uintptr_t)kind->filter.blocks, kind->filter_bytes);
+        if (kind->fences) hs_os_unmap(kind->fences, kind->fence_bytes);
+        kind->filter.blocks = NULL;
+        kind->fences = NULL;
+    }
+    free(set->page_hashes);
+    set->page_hashes = NULL;
+}
+
+/* Reads a whole section into private memory and checks every page of it. */
+static hs_set_status load_section(const hs_set *set, const hs_section *section, uint8_t **out, size_t *out_bytes,
+                                  hs_set_error *error) {
+    uint64_t length = pages_of(section->length) * HS_SET_PAGE_BYTES;
+    if (length > SIZE_MAX / 2) return fail(error, HS_SET_MEMORY, "a section is larger than the address space", section->id, 0);
+    uint8_t *memory = hs_os_map((size_t)length);
+    if (!memory) return fail(error, HS_SET_MEMORY, "no memory for a section", section->id, 0);
+    hs_set_status status = HS_SET_OK;
+    /* In steps that stay in the second-level cache: a page is hashed while it is still there. */
+    const uint64_t step = 64 * HS_SET_PAGE_BYTES;
+    for (uint64_t at = 0; at < length && status == HS_SET_OK; at += step) {
+        uint64_t take = length - at < step ? length - at : step;
+        status = read_exactly(set, section->offset + at, memory + at, take, error);
+        for (uint64_t page = 0; page < take && status == HS_SET_OK; page += HS_SET_PAGE_BYTES)
+            status = check_page(set, section->id, (section->offset + at + page) / HS_SET_PAGE_BYTES, memory + at + page,
+                                error);
+    }
+    if (status != HS_SET_OK) {
+        hs_os_unmap(memory, (size_t)length);
+        return status;
+    }
+    *out = memory;
+    *out_bytes = (size_t)length;
+    return HS_SET_OK;
+}
+
+hs_set_status hs_set_load_kind(hs_set *set, unsigned code, hs_set_error *error) {
+    hs_set_kind *kind = &set->kinds[code - 1];
+    if (kind->filter.blocks || !kind->filter_section) return HS_SET_OK;
+    uint8_t *filter = NULL, *fences = NULL;
+    size_t filter_bytes = 0, fence_bytes = 0;
+    hs_set_status status = load_section(set, kind->fence_section, &fences, &fence_bytes, error);
+    if (status != HS_SET_OK) return status;
+    if ((status = load_section(set, kind->filter_section, &filter, &filter_bytes, error)) != HS_SET_OK) {
+        hs_os_unmap(fences, fence_bytes);
+        return status;
+    }
+    kind->fences = (uint64_t *)(void *)fences; /* page aligned */
+    kind->fence_bytes = fence_bytes;
+    for (uint64_t i = 0; HS_BIG_ENDIAN && i < kind->page_count; i++) kind->fences[i] = hs_load64le(fences + 8 * i);
+    kind->filter_bytes = filter_bytes;
+    kind->filter.block_count = kind->filter_section->count;
+    kind->filter.blocks = filter;
+    return HS_SET_OK;
+}
+
+/* ---- lookup --------------------------------------------------------------------------------------------------- */
+
+uint64_t hs_set_probe(const hs_set *set, unsigned code, const uint8_t *digests, uint64_t count, uint8_t *may_match) {
+    const hs_set_kind *kind = &set->kinds[code - 1];
+    uint64_t found = 0;
+    for (uint64_t at = 0; at < count; at += HS_BLOOM_BATCH) {
+        size_t take = count - at < HS_BLOOM_BATCH ? (size_t)(count - at) : HS_BLOOM_BATCH;
+        found += set->probe(&kind->filter, digests + at * kind->digest_width, kind->digest_width, take, may_match + at);
+    }
+    return found;
+}
+
+static unsigned rows_on(const hs_set_kind *kind, uint64_t table_page) {
+    uint64_t before = table_page * kind->rows_per_page;
+    return kind->row_count - before < kind->rows_per_page ? (unsigned)(kind->row_count - before) : kind->rows_per_page;
+}
+
+/* Number of the last table page whose first digest is <= digest, or -1. Fences narrow it down in memory; only where several
+ * pages start with the same eight bytes their first rows are compared, by bisection. */
+static hs_set_status page_of(const hs_set *set, const hs_set_kind *kind, const uint8_t *digest, hs_set_page *page,
+                             int64_t *table_page, hs_set_error *error) {
+    uint64_t prefix = hs_load64be(digest), low = 0, high = kind->page_count;
+    while (low < high) { /* first page with fence >= prefix */
+        uint64_t mid = low + (high - low) / 2;
+        if (kind->fences[mid] < prefix) low = mid + 1;
+        else high = mid;
+    }
+    uint64_t first_equal = low;
+    high = kind->page_count;
+    while (low < high) { /* first page with fence > prefix */
+        uint64_t mid = low + (high - low) / 2;
+        if (kind->fences[mid] <= prefix) low = mid + 1;
+        else high = mid;
+    }
+    /* Pages first_equal .. low-1 start with the same eight bytes: bisect by their whole first digest. */
+    uint64_t a = first_equal, b = low;
+    while (a < b) {
+        uint64_t mid = a + (b - a) / 2;
+        hs_set_status status =
+            read_page_of(set, kind->table_section, kind->table_section->offset / HS_SET_PAGE_BYTES + mid, page, error);
+        if (status != HS_SET_OK) return status;
+        if (memcmp(page->bytes, digest, kind->digest_width) <= 0) a = mid + 1;
+        else b = mid;
+    }
+    *table_page = (int64_t)a - 1;
+    return HS_SET_OK;
+}
+
+/* Row on the page held that equals the digest, or -1. */
+static int row_on_page(const hs_set_kind *kind, const hs_set_page *page, unsigned rows, const uint8_t *digest) {
+    unsigned low = 0, high = rows;
+    while (low < high) {
+        unsigned mid = low + (high - low) / 2;
+        int order = memcmp(page->bytes + mid * kind->row_width, digest, kind->digest_width);
+        if (order == 0) return (int)mid;
+        if (order < 0) low = mid + 1;
+        else high = mid;
+    }
+    return -1;
+}
+
+hs_set_status hs_set_find(const hs_set *set, unsigned code, const uint8_t *digest, hs_set_page *page, int *found,
+                          hs_set_hit *hit, hs_set_error *error) {
+    const hs_set_kind *kind = &set->kinds[code - 1];
+    int64_t table_page;
+    *found = 0;
+    if (!kind->fences) return fail(error, HS_SET_NOT_LOADED, "the digest kind was not loaded", 0, 0);
+    hs_set_status status = page_of(set, kind, digest, page, &table_page, error);
+    if (status != HS_SET_OK || table_page < 0) return status;
+    status = read_page_of(set, kind->table_section,
+                          kind->table_section->offset / HS_SET_PAGE_BYTES + (uint64_t)table_page, page, error);
+    if (status != HS_SET_OK) return status;
+    int row = row_on_page(kind, page, rows_on(kind, (uint64_t)table_page), digest);
+    if (row < 0) return HS_SET_OK;
+    uint64_t value = hs_load_le(page->bytes + (unsigned)row * kind->row_width + kind->digest_width, kind->entry_width);
+    *found = 1;
+    hit->row = (uint64_t)table_page * kind->rows_per_page + (unsigned)row;
+    hit->entry = value >> 1;
+    hit->more = (int)(value & 1);
+    return HS_SET_OK;
+}
+
+hs_set_status hs_set_confirm(const hs_set *set, unsigned code, const uint8_t *digests, hs_set_candidate *candidates,
+                             uint64_t count, int64_t *entries, hs_set_page *page, hs_set_error *error) {
+    unsigned width = set->kinds[code - 1].digest_width;
+    hs_sort_rows((uint8_t *)candidates, count, sizeof *candidates, sizeof candidates->prefix);
+    for (uint64_t i = 0; i < count; i++) {
+        hs_set_hit hit;
+        int found;
+        hs_set_status status = hs_set_find(set, code, digests + candidates[i].index * width, page, &found, &hit, error);
+        if (status != HS_SET_OK) return status;
+        entries[candidates[i].index] = found ? (int64_t)hit.entry : -1;
+    }
+    return HS_SET_OK;
+}
+
+hs_set_status hs_set_further(const hs_set *set, unsigned code, uint64_t row, uint64_t index, hs_set_page *page,
+                             int *found, uint64_t *entry, hs_set_error *error) {
+    const hs_set_kind *kind = &set->kinds[code - 1];
+    const hs_section *s = kind->shared_section;
+    *found = 0;
+    if (!s) return fail(error, HS_SET_FORMAT, "a row points to further entries that are not there", 0, 0);
+    uint64_t low = 0, high = s->count, base = s->offset / HS_SET_PAGE_BYTES;
+    while (low < high) { /* first pair with this row */
+        uint64_t mid = low + (high - low) / 2;
+        hs_set_status status = read_page_of(set, s, base + mid / kind->shared_per_page, page, error);
+        if (status != HS_SET_OK) return status;
+        if (hs_load_le(page->bytes + mid % kind->shared_per_page * kind->shared_width, kind->shared_row_width) < row) low = mid + 1;
+        else high = mid;
+    }
+    if (index >= s->count - low) return HS_SET_OK;
+    low += index;
+    hs_set_status status = read_page_of(set, s, base + low / kind->shared_per_page, page, error);
+    if (status != HS_SET_OK) return status;
+    const uint8_t *pair = page->bytes + low % kind->shared_per_page * kind->shared_width;
+    if (hs_load_le(pair, kind->shared_row_width) != row) return HS_SET_OK;
+    *found = 1;
+    *entry = hs_load_le(pair + kind->shared_row_width, kind->shared_width - kind->shared_row_width);
+    return HS_SET_OK;
+}
+
+hs_set_status hs_set_entry_at(const hs_set *set, uint64_t entry, hs_set_page *page, hs_set_entry *out,
+                              hs_set_error *error) {
+    for (unsigned i = 0; i < set->shape_count; i++) {
+        const hs_set_shape *shape = &set->shapes[i];
+        if (entry - shape->first_entry >= shape->count || entry < shape->first_entry) continue;
+        uint64_t at = entry - shape->first_entry;
+        hs_set_status status = read_page_of(
+            set, shape->section, shape->section->offset / HS_SET_PAGE_BYTES + at / shape->per_page, page, error);
+        if (status != HS_SET_OK) return status;
+        const uint8_t *p = page->bytes + at % shape->per_page * shape->width;
+        memset(out, 0, sizeof *out);
+        out->shape = shape->shape;
+        for (unsigned k = 0; k < HS_SET_KINDS; k++) {
+            if (!(shape->shape >> k & 1)) continue;
+            out->rows[k] = hs_load_le(p, shape->row_width);
+            p += shape->row_width;
+        }
+        uint64_t size = hs_load_le(p, shape->size_width), group = hs_load_le(p + shape->size_width, shape->group_width);
+        out->has_size = size != 0;
+        out->size = size ? size - 1 : 0;
+        out->group_in_refs = (int)(group & 1);
+        out->group = group >> 1;
+        return HS_SET_OK;
+    }
+    return fail(error, HS_SET_FORMAT, "there is no entry with this number", 0, 0);
+}
+
+hs_set_status hs_set_digest_at(const hs_set *set, unsigned code, uint64_t row, hs_set_page *page, uint8_t *digest,
+                               hs_set_error *error) {
+    const hs_set_kind *kind = &set->kinds[code - 1];
+    if (row >= kind->row_count) return fail(error, HS_SET_FORMAT, "there is no table row with this number", 0, 0);
+    hs_set_status status = read_page_of(
+        set, kind->table_section, kind->table_section->offset / HS_SET_PAGE_BYTES + row / kind->rows_per_page, page, error);
+    if (status != HS_SET_OK) return status;
+    memcpy(digest, page->bytes + row % kind->rows_per_page * kind->row_width, kind->digest_width);
+    return HS_SET_OK;
+}
