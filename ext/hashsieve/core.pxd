@@ -29,3 +29,175 @@ cdef extern from "hs_os.h" nogil:
     int64_t hs_os_pid() noexcept
     void *hs_os_map(size_t length) noexcept
     void hs_os_unmap(void *memory, size_t length) noexcept
+
+# ---------------------------------------------------------------- hs_walk.h: directory trees by handle
+cdef extern from "hs_walk.h" nogil:
+    ctypedef struct hs_visited:
+        size_t slot_count, count, limit_count
+        uint64_t unrecorded_count, seed
+        void *lock
+        void (*acquire)(void *lock) noexcept nogil
+        void (*release)(void *lock) noexcept nogil
+    void hs_visited_init(hs_visited *visited, size_t limit_count, uint64_t seed) noexcept
+    void hs_visited_clear(hs_visited *visited) noexcept
+    int hs_visited_add(hs_visited *visited, uint64_t dev, uint64_t ino) noexcept
+    enum:
+        HS_WALK_FILE, HS_WALK_SPECIAL, HS_WALK_ERROR, HS_WALK_GONE, HS_WALK_SKIPPED
+        HS_WALK_OPEN, HS_WALK_LIST, HS_WALK_STAT
+        HS_WALK_ALREADY_VISITED
+        HS_WALK_MIN_OPEN_DIRS, HS_WALK_MAX_BATCH
+    ctypedef struct hs_walk_item:
+        const char *name
+        uint32_t name_bytes
+        uint8_t event, operation, type
+        int32_t error, reason
+        uint64_t ino
+    ctypedef struct hs_walk_dir:
+        uint64_t serial, dev, ino, mnt_id
+        const char *path
+        size_t path_bytes
+    ctypedef struct hs_walk_skip:
+        const char *path
+        size_t path_bytes
+        int32_t reason
+    ctypedef struct hs_walk:
+        pass
+    int hs_walk_new(hs_walk **out, const hs_os *os, const char *root, size_t root_bytes, const hs_walk_skip *skips,
+                    size_t skip_count, hs_visited *visited, unsigned max_open_dirs) noexcept
+    void hs_walk_free(hs_walk *walk) noexcept
+    int64_t hs_walk_next(hs_walk *walk, size_t max_count, const hs_walk_item **items, hs_walk_dir *dir) noexcept
+    int hs_walk_dir_fd(const hs_walk *walk, uint64_t serial) noexcept
+    size_t hs_walk_open_count(const hs_walk *walk) noexcept
+    uint64_t hs_walk_entered_count(const hs_walk *walk) noexcept
+
+# ---------------------------------------------------------------- hs_cpu.h, hs_sha256.h
+cdef extern from "hs_cpu.h" nogil:
+    enum:
+        HS_CPU_SSE2, HS_CPU_SSSE3, HS_CPU_SSE41, HS_CPU_AVX2, HS_CPU_SHANI, HS_CPU_NEON, HS_CPU_ARM_SHA1, HS_CPU_ARM_SHA2
+    uint32_t hs_cpu_features()
+    void hs_cpu_override(uint32_t features)
+
+cdef extern from "hs_sha256.h" nogil:
+    ctypedef void (*hs_sha256_compress)(uint32_t *state, const uint8_t *data, size_t block_count) noexcept nogil
+    hs_sha256_compress hs_sha256_choose(uint32_t features)
+    void hs_sha256_compress_portable(uint32_t *state, const uint8_t *data, size_t block_count)
+    ctypedef struct hs_sha256:
+        pass
+    void hs_sha256_init(hs_sha256 *s, hs_sha256_compress compress)
+    void hs_sha256_update(hs_sha256 *s, const void *data, size_t length)
+    void hs_sha256_final(hs_sha256 *s, uint8_t *digest)
+    void hs_sha256_once(hs_sha256_compress compress, const void *data, size_t length, uint8_t *digest)
+
+# ---------------------------------------------------------------- hs_bloom.h, hs_sort.h, hs_port.h, hs_set.h
+
+cdef extern from "hs_bloom.h" nogil:
+    enum:
+        HS_BLOOM_BLOCK_BYTES, HS_BLOOM_BATCH
+    ctypedef struct hs_bloom:
+        const uint8_t *blocks
+        uint64_t block_count
+    ctypedef size_t (*hs_bloom_probe)(const hs_bloom *filter, const uint8_t *digests, size_t width, size_t count,
+                                      uint8_t *may_match) noexcept nogil
+    size_t hs_bloom_probe_portable(const hs_bloom *filter, const uint8_t *digests, size_t width, size_t count,
+                                   uint8_t *may_match)
+    hs_bloom_probe hs_bloom_choose(uint32_t features)
+    uint64_t hs_bloom_block_count(uint64_t digest_count, uint64_t millibits)
+    void hs_bloom_insert(uint8_t *blocks, uint64_t block_count, uint64_t first_block, const uint8_t *digests,
+                         size_t width, size_t count)
+    double hs_bloom_fpr(const hs_bloom *filter)
+
+cdef extern from "hs_sort.h" nogil:
+    enum:
+        HS_SORT_MAX_WIDTH
+    void hs_sort_rows(uint8_t *rows, uint64_t count, size_t width, size_t key_bytes)
+
+cdef extern from "hs_port.h" nogil:
+    uint32_t hs_load32be(const void *p)
+    uint64_t hs_load64be(const void *p)
+    uint64_t hs_load64le(const void *p)
+    void hs_store32be(void *p, uint32_t x)
+    void hs_store64be(void *p, uint64_t x)
+    void hs_store32le(void *p, uint32_t x)
+    void hs_store64le(void *p, uint64_t x)
+    uint64_t hs_load_le(const uint8_t *p, unsigned width)
+    void hs_store_le(uint8_t *p, unsigned width, uint64_t x)
+
+cdef extern from "hs_set.h" nogil:
+    enum:
+        HS_SET_PAGE_BYTES, HS_SET_HASH_BYTES, HS_SET_HEADER_BYTES, HS_SET_SECTION_BYTES, HS_SET_MAX_SECTIONS
+        HS_SET_VERSION, HS_SET_KINDS
+        HS_SECTION_META, HS_SECTION_FILTER, HS_SECTION_FENCES, HS_SECTION_TABLE, HS_SECTION_SHARED
+        HS_SECTION_ENTRIES, HS_SECTION_GROUPS, HS_SECTION_REFS
+        HS_SECTION_MUST_UNDERSTAND, HS_SHAPE_TEST
+    ctypedef enum hs_set_status:
+        HS_SET_OK, HS_SET_IO, HS_SET_FORMAT, HS_SET_NEWER, HS_SET_DAMAGED, HS_SET_MEMORY, HS_SET_NOT_LOADED
+    ctypedef struct hs_set_error:
+        hs_set_status status
+        int os_errno
+        uint64_t page
+        uint32_t section
+        const char *text
+    ctypedef struct hs_section:
+        uint32_t id, flags
+        uint64_t offset, length, count, aux
+    ctypedef struct hs_set_kind:
+        const hs_section *filter_section
+        const hs_section *table_section
+        const hs_section *shared_section
+        hs_bloom filter
+        uint64_t row_count
+    ctypedef struct hs_set_shape:
+        uint32_t shape
+        uint64_t first_entry, count
+    ctypedef struct hs_set:
+        int fd
+        uint64_t file_bytes, generation, valid_until, entry_count
+        uint32_t sizes_policy, filter_millibits
+        uint8_t set_id[16]
+        uint8_t seal_key_id[16]
+        uint8_t root[32]
+        uint64_t page_count
+        hs_section sections[1]
+        unsigned section_count
+        hs_set_kind kinds[4]
+        hs_set_shape shapes[16]
+        unsigned shape_count
+        const hs_section *meta
+        const hs_section *groups
+        const hs_section *refs
+        hs_bloom_probe probe
+        hs_sha256_compress compress
+    ctypedef struct hs_set_page:
+        uint64_t number
+    ctypedef struct hs_set_hit:
+        uint64_t row, entry
+        int more
+    ctypedef struct hs_set_candidate:
+        uint8_t prefix[8]
+        uint64_t index
+    ctypedef struct hs_set_entry:
+        uint32_t shape
+        int has_size, group_in_refs
+        uint64_t size, group
+        uint64_t rows[4]
+    hs_set_status hs_set_open(hs_set *set, const hs_os *os, int fd, uint32_t cpu_features, hs_set_error *error)
+    void hs_set_close(hs_set *set)
+    hs_set_status hs_set_load_kind(hs_set *set, unsigned kind, hs_set_error *error)
+    hs_set_status hs_set_read(const hs_set *set, const hs_section *section, uint64_t offset, void *out, uint64_t length,
+                              hs_set_page *page, hs_set_error *error)
+    hs_set_status hs_set_read_page(const hs_set *set, uint64_t page, hs_set_page *out, hs_set_error *error)
+    hs_set_status hs_set_find(const hs_set *set, unsigned kind, const uint8_t *digest, hs_set_page *page, int *found,
+                              hs_set_hit *hit, hs_set_error *error)
+    uint64_t hs_set_probe(const hs_set *set, unsigned kind, const uint8_t *digests, uint64_t count, uint8_t *may_match)
+    hs_set_status hs_set_confirm(const hs_set *set, unsigned kind, const uint8_t *digests, hs_set_candidate *candidates,
+                                 uint64_t count, int64_t *entries, hs_set_page *page, hs_set_error *error)
+    hs_set_status hs_set_further(const hs_set *set, unsigned kind, uint64_t row, uint64_t index, hs_set_page *page,
+                                 int *found, uint64_t *entry, hs_set_error *error)
+    hs_set_status hs_set_entry_at(const hs_set *set, uint64_t entry, hs_set_page *page, hs_set_entry *out,
+                                  hs_set_error *error)
+    hs_set_status hs_set_digest_at(const hs_set *set, unsigned kind, uint64_t row, hs_set_page *page, uint8_t *digest,
+                                   hs_set_error *error)
+    void hs_set_hash_page(const uint8_t *set_id, uint32_t section, uint64_t number, const uint8_t *page,
+                          hs_sha256_compress compress, uint8_t *out)
+    unsigned hs_set_digest_width(unsigned kind)
+    unsigned hs_set_width_of(uint64_t largest)

@@ -1,0 +1,237 @@
+"""Directory walks and files by handle.
+
+Paths and names are raw bytes, as the system has them. Everything is opened without following a link at its last component,
+close-on-exec; files also non-blocking, so that a FIFO which took a file's name cannot hold the caller up. Whether what was
+opened is a regular file is the caller's question to ``OpenFile.stat()``: nothing here reads on its own.
+
+Errors: a failed system call is an ``OSError`` (or its subclass) with ``errno``, ``filename`` and the note
+``operation: open|stat|read``. Interrupted calls are repeated and never seen. Using an object in a forked child raises
+``hashsieve.errors.ForkError``; closing and dropping it there is fine.
+
+Threads: every call gives up the GIL while it is in the system. One walk, one open file or one directory may be closed while
+another thread is inside a call on it; the descriptor then lives until that call is over. Read one file in one thread.
+
+``os`` arguments take a capsule named ``hashsieve.hs_os`` with a table of system calls; None is the real system.
+"""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Final, Literal, Self, final
+
+from _typeshed import StrOrBytesPath, WriteableBuffer
+
+FILE: Final = 0
+"""A regular file as listed. ``ino`` as listed: good for ordering reads, not for identity."""
+SPECIAL: Final = 1
+"""A link, FIFO, socket or device; never opened. ``detail``: symlink, fifo, socket, char, block or other."""
+ERROR: Final = 2
+"""Something could not be opened, listed or examined. ``errno``, and ``detail``: open, list or stat."""
+GONE: Final = 3
+"""Listed, but not there any more when it was to be examined or entered."""
+SKIPPED: Final = 4
+"""A directory that was not entered. ``detail``: the reason given with its path, or ``ALREADY_VISITED``."""
+
+ALREADY_VISITED: Final = "already-visited"
+MIN_OPEN_DIRS: Final[int]
+MAX_BATCH_COUNT: Final[int]
+
+@final
+class FileStat:
+    """Facts about a file, immutable. Times in ns since 1970 UTC; ``btime_ns`` and ``mnt_id`` are 0 where unknown.
+
+    The constructor is for tests and for callers that have the facts from elsewhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        dev: int = 0,
+        ino: int = 0,
+        size_bytes: int = 0,
+        mtime_ns: int = 0,
+        ctime_ns: int = 0,
+        btime_ns: int = 0,
+        mode: int = 0,
+        uid: int = 0,
+        nlink: int = 1,
+        mnt_id: int = 0,
+        blocks_512: int = 0,
+        win_attributes: int = 0,
+        bsd_flags: int = 0,
+    ) -> None: ...
+    @property
+    def dev(self) -> int: ...
+    @property
+    def ino(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def mtime_ns(self) -> int: ...
+    @property
+    def ctime_ns(self) -> int: ...
+    @property
+    def btime_ns(self) -> int: ...
+    @property
+    def mode(self) -> int: ...
+    @property
+    def uid(self) -> int: ...
+    @property
+    def nlink(self) -> int: ...
+    @property
+    def mnt_id(self) -> int: ...
+    @property
+    def blocks_512(self) -> int:
+        """Allocated blocks of 512 bytes."""
+    @property
+    def cloud_only(self) -> bool:
+        """The content is not on this machine: opening or reading would download it."""
+    def is_regular(self) -> bool: ...
+    def is_directory(self) -> bool: ...
+    def same_signature(self, other: FileStat) -> bool:
+        """Equal in device, inode, size, modification and change time."""
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+
+def stat_root(path: StrOrBytesPath, follow: bool = False, *, os: object = None) -> FileStat:
+    """Facts about *path* without opening it; with *follow*, about what its links lead to."""
+
+def cloud_only(system: Literal["windows", "macos", "linux"] | str, win_attributes: int, bsd_flags: int) -> bool:
+    """The decision behind ``FileStat.cloud_only`` for the attributes of one system; those of the others do not count."""
+
+@final
+class OpenPolicy:
+    """Remembers where the system refuses to leave access times alone, so that the refusal is not paid at every open.
+
+    The flag is for owners and privileged processes, and some mounts refuse it to all; hence the memory is by mount, device
+    and owner, and needs ``stat`` at the open. Shared by any number of walks and threads.
+    """
+
+    retry_count: int
+    """Opens that were repeated without the flag."""
+    def refuses_noatime(self, stat: FileStat) -> bool: ...
+
+class _Handle:
+    def close(self) -> None:
+        """Gives the descriptor back, at the latest when calls that are inside it end. May be repeated."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+@final
+class OpenFile(_Handle):
+    """An open descriptor of a file. Closed at the latest when it is dropped."""
+
+    @staticmethod
+    def from_fd(fd: int, *, owned: bool = False, path: StrOrBytesPath = b"", os: object = None) -> OpenFile:
+        """Wraps a descriptor handed in; only an *owned* one is closed. *path* is for messages."""
+    @property
+    def path(self) -> bytes: ...
+    @property
+    def closed(self) -> bool: ...
+    def fileno(self) -> int: ...
+    def stat(self) -> FileStat:
+        """Facts about the open file, asked of the system at every call."""
+    def read_into(self, buffer: WriteableBuffer) -> int:
+        """Fills *buffer* from the position of the file. Returns the bytes read: fewer than asked only at the end of the
+        file, whatever size it claims to have. On an error after some bytes, only the error."""
+    def pread_into(self, buffer: WriteableBuffer, offset_bytes: int) -> int:
+        """The same from *offset_bytes*; the position of the file is neither used nor moved."""
+
+def open_path(
+    path: StrOrBytesPath, *, policy: OpenPolicy | None = None, stat: FileStat | None = None, os: object = None
+) -> OpenFile:
+    """Opens a file by path; for roots that are single files."""
+
+@final
+class Visited:
+    """Directory identities that were entered; share one between walks whose roots may overlap.
+
+    Past *limit_count* directories are entered without being remembered (32 MiB at the default). Safe in threads.
+    """
+
+    def __init__(self, limit_count: int = 1_000_000) -> None: ...
+    def add(self, dev: int, ino: int) -> bool:
+        """Remembers a directory; False if it was known."""
+    def __len__(self) -> int: ...
+    @property
+    def unrecorded_count(self) -> int: ...
+
+@final
+class Directory(_Handle):
+    """The directory that the items of a batch lie in. Two batches of one directory have two of these.
+
+    It works through the handle of the walk, and only until the walk leaves the directory: use it before the next call of
+    ``next_batch``, or ``keep()`` it. A kept one costs a descriptor until it is closed or dropped, and can be used from any
+    thread. One that can no longer be used raises ``ValueError``.
+    """
+
+    path: bytes
+    dev: int
+    ino: int
+    mnt_id: int
+    @property
+    def kept(self) -> bool: ...
+    def keep(self) -> None:
+        """Gives it a handle of its own."""
+    def stat(self, name: bytes) -> FileStat:
+        """Facts about an entry without opening it, not following a link."""
+    def open_file(self, name: bytes, policy: OpenPolicy | None = None, stat: FileStat | None = None) -> OpenFile:
+        """Opens an entry, leaving its access time alone where the system lets it. *stat*: facts known about it, for
+        *policy*."""
+
+@final
+class WalkItem:
+    """One thing a walk tells. An empty ``name`` means ``directory`` itself."""
+
+    event: int
+    """FILE, SPECIAL, ERROR, GONE or SKIPPED."""
+    name: bytes
+    directory: Directory
+    ino: int
+    errno: int
+    """Of ERROR, else 0."""
+    detail: str | None
+    @property
+    def path(self) -> bytes:
+        """Directory and name, joined when asked."""
+
+@final
+class Walker:
+    """Walks one directory tree by directory handles; links are not followed, mounts are crossed unless skipped.
+
+    *root*: absolute path of a directory, taken as it is (not resolved; a link as root is an ERROR item). *skip*: absolute
+    directories below it that are not to be touched, each with a reason; compared with root + names by bytes. At most
+    *max_open_dirs* descriptors are held (kept Directories not counted). *visited*: identities not to be entered again.
+
+    Order: the files of a directory, then its subdirectories, depth first. Every name is told once.
+    """
+
+    root: bytes
+    done: bool
+    def __init__(
+        self,
+        root: StrOrBytesPath,
+        *,
+        skip: Iterable[tuple[StrOrBytesPath, str]] = (),
+        max_open_dirs: int = 16,
+        visited: Visited | None = None,
+        os: object = None,
+    ) -> None: ...
+    def next_batch(self, max_count: int = 1024) -> list[WalkItem]:
+        """The next items, at most *max_count* and ``MAX_BATCH_COUNT``, all of one directory; empty at the end only.
+
+        ``OSError`` with EMFILE or ENFILE and ``MemoryError`` lose nothing: free descriptors or memory and call again.
+        ``ScanError`` where the system cannot list directories by handle.
+        """
+    @property
+    def open_count(self) -> int:
+        """Directory descriptors held now."""
+    @property
+    def entered_count(self) -> int:
+        """Directories entered so far."""
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

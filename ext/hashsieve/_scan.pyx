@@ -1,0 +1,723 @@
+# cython: auto_pickle=False
+"""Directory walks and files by handle: buffers, lifetimes, locks and exceptions around hs_walk and hs_os.
+
+The stub engine/hashsieve/_scan.pyi documents the names. No policy here: what is walked, skipped, opened or read is said by
+the caller.
+
+Lifetimes: whoever holds a handle keeps the capsule of its system call table alive; no class that closes in __dealloc__ is
+ever cleared by the garbage collector before that (no_gc_clear), and none of them is part of a cycle of its own making.
+
+Locks: one for each Walker, around everything that touches its C state; one for each Visited, around the table only. Both
+are waited for without the GIL. The visited lock is the inner one.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pythread cimport (
+    NOWAIT_LOCK,
+    WAIT_LOCK,
+    PyThread_acquire_lock,
+    PyThread_allocate_lock,
+    PyThread_free_lock,
+    PyThread_release_lock,
+    PyThread_type_lock,
+)
+from libc.errno cimport EINTR, EINVAL, ENOMEM, ENOSYS, EPERM
+from libc.string cimport memchr, memset
+
+from hashsieve.core cimport *
+
+import os as _os
+
+from hashsieve.errors import ForkError, ScanError, UsageError
+
+FILE = HS_WALK_FILE
+SPECIAL = HS_WALK_SPECIAL
+ERROR = HS_WALK_ERROR
+GONE = HS_WALK_GONE
+SKIPPED = HS_WALK_SKIPPED
+
+ALREADY_VISITED = "already-visited"
+MIN_OPEN_DIRS = HS_WALK_MIN_OPEN_DIRS
+MAX_BATCH_COUNT = HS_WALK_MAX_BATCH
+
+cdef tuple _OPERATIONS = ("open", "list", "stat")
+
+# A mount refuses O_NOATIME by owner; this many (mount, owner) pairs are more than a machine has.
+cdef enum:
+    POLICY_LIMIT_COUNT = 4096
+
+
+cdef const hs_os *_table(object capsule) except NULL:
+    if capsule is None:
+        return &hs_os_libc
+    return <const hs_os *>PyCapsule_GetPointer(capsule, HS_OS_CAPSULE)
+
+
+cdef object _failure(int64_t status, object path, str operation):
+    """The OSError (of the fitting subclass) for a negated errno value."""
+    error = OSError(-status, _os.strerror(-status), path)
+    error.add_note(f"operation: {operation}")
+    return error
+
+
+cdef int _check_pid(int64_t pid, object what) except -1:
+    if hs_os_pid() != pid:
+        raise ForkError(f"this {type(what).__name__} was made before a fork; make a new one in the child process")
+    return 0
+
+
+cdef int _check_name(bytes name) except -1:
+    """A single name: it must not lead out of the directory, nor end early in C."""
+    cdef size_t length = PyBytes_GET_SIZE(name)
+    cdef const char *text = PyBytes_AS_STRING(name)
+    if length == 0 or memchr(text, 0, length) != NULL or memchr(text, 47, length) != NULL:
+        raise UsageError(f"not the name of a directory entry: {name!r}")
+    return 0
+
+
+cdef bytes _path_of(object path):
+    cdef bytes raw = _os.fsencode(path)
+    if PyBytes_GET_SIZE(raw) == 0 or b"\0" in raw:
+        raise UsageError(f"not a path: {raw!r}")
+    return raw
+
+
+cdef bytes _absolute(object path):
+    cdef bytes raw = _path_of(path)
+    if not raw.startswith(b"/"):
+        raise UsageError(f"the walk compares absolute paths; this one is relative: {raw!r}")
+    return raw.rstrip(b"/") or b"/"
+
+
+cdef bytes _joined(bytes directory, bytes name):
+    if not name:
+        return directory
+    if not directory or directory.endswith(b"/"):
+        return directory + name
+    return directory + b"/" + name
+
+
+cdef str _type_name(int type):
+    if type == HS_DT_LNK:
+        return "symlink"
+    if type == HS_DT_FIFO:
+        return "fifo"
+    if type == HS_DT_SOCK:
+        return "socket"
+    if type == HS_DT_CHR:
+        return "char"
+    if type == HS_DT_BLK:
+        return "block"
+    return "other"
+
+
+# ------------------------------------------------------------------------------------------------ locks
+
+cdef void _acquire(void *lock) noexcept nogil:
+    PyThread_acquire_lock(<PyThread_type_lock>lock, WAIT_LOCK)
+
+
+cdef void _release(void *lock) noexcept nogil:
+    PyThread_release_lock(<PyThread_type_lock>lock)
+
+
+cdef void _lock(PyThread_type_lock lock) noexcept:
+    """Taken with the GIL held; it is given up while waiting, since the holder may need it."""
+    if not PyThread_acquire_lock(lock, NOWAIT_LOCK):
+        with nogil:
+            PyThread_acquire_lock(lock, WAIT_LOCK)
+
+
+# ------------------------------------------------------------------------------------------------ facts
+
+@cython.final
+@cython.freelist(64)
+cdef class FileStat:
+    cdef hs_stat _st
+
+    def __init__(self, *, uint64_t dev=0, uint64_t ino=0, uint64_t size_bytes=0, int64_t mtime_ns=0, int64_t ctime_ns=0,
+                 int64_t btime_ns=0, uint32_t mode=0, uint32_t uid=0, uint64_t nlink=1, uint64_t mnt_id=0,
+                 uint64_t blocks_512=0, uint32_t win_attributes=0, uint32_t bsd_flags=0):
+        self._st.dev, self._st.ino, self._st.size, self._st.nlink = dev, ino, size_bytes, nlink
+        self._st.mtime_ns, self._st.ctime_ns, self._st.btime_ns = mtime_ns, ctime_ns, btime_ns
+        self._st.mode, self._st.uid, self._st.mnt_id, self._st.blocks_512 = mode, uid, mnt_id, blocks_512
+        self._st.win_attributes, self._st.bsd_flags = win_attributes, bsd_flags
+
+    @property
+    def dev(self):
+        return self._st.dev
+
+    @property
+    def ino(self):
+        return self._st.ino
+
+    @property
+    def size_bytes(self):
+        return self._st.size
+
+    @property
+    def mtime_ns(self):
+        return self._st.mtime_ns
+
+    @property
+    def ctime_ns(self):
+        return self._st.ctime_ns
+
+    @property
+    def btime_ns(self):
+        return self._st.btime_ns
+
+    @property
+    def mode(self):
+        return self._st.mode
+
+    @property
+    def uid(self):
+        return self._st.uid
+
+    @property
+    def nlink(self):
+        return self._st.nlink
+
+    @property
+    def mnt_id(self):
+        return self._st.mnt_id
+
+    @property
+    def blocks_512(self):
+        return self._st.blocks_512
+
+    @property
+    def cloud_only(self):
+        return hs_os_cloud_only(&self._st) != 0
+
+    def is_regular(self):
+        return self._st.mode & 0o170000 == 0o100000
+
+    def is_directory(self):
+        return self._st.mode & 0o170000 == 0o040000
+
+    def same_signature(self, FileStat other not None):
+        return (self._st.dev == other._st.dev and self._st.ino == other._st.ino and self._st.size == other._st.size
+                and self._st.mtime_ns == other._st.mtime_ns and self._st.ctime_ns == other._st.ctime_ns)
+
+    cdef tuple _values(self):
+        return (self._st.dev, self._st.ino, self._st.size, self._st.mtime_ns, self._st.ctime_ns, self._st.btime_ns,
+                self._st.mode, self._st.uid, self._st.nlink, self._st.mnt_id, self._st.blocks_512,
+                self._st.win_attributes, self._st.bsd_flags)
+
+    def __eq__(self, other):
+        return self._values() == (<FileStat>other)._values() if isinstance(other, FileStat) else NotImplemented
+
+    def __hash__(self):
+        return hash(self._values())
+
+    def __repr__(self):
+        return (f"FileStat(dev={self._st.dev}, ino={self._st.ino}, size_bytes={self._st.size}, "
+                f"mtime_ns={self._st.mtime_ns}, ctime_ns={self._st.ctime_ns}, mode={self._st.mode:#o})")
+
+
+cdef FileStat _stat(const hs_os *table, int dirfd, const char *name, object path):
+    cdef FileStat facts = FileStat.__new__(FileStat)
+    cdef int status
+    with nogil:
+        while True:
+            status = table.statx(table.ctx, dirfd, name, &facts._st)
+            if status != -EINTR:
+                break
+    if status < 0:
+        raise _failure(status, path, "stat")
+    return facts
+
+
+def stat_root(path, bint follow=False, *, os=None):
+    cdef bytes raw = _path_of(path)
+    cdef const hs_os *table = _table(os)
+    if follow:
+        raw = _os.path.realpath(raw, strict=True)
+    return _stat(table, -1, raw, raw)
+
+
+def cloud_only(str system not None, uint32_t win_attributes, uint32_t bsd_flags):
+    cdef hs_stat facts
+    memset(&facts, 0, sizeof(facts))
+    if system == "windows":
+        facts.win_attributes = win_attributes
+    elif system == "macos":
+        facts.bsd_flags = bsd_flags
+    return hs_os_cloud_only(&facts) != 0
+
+
+# ------------------------------------------------------------------------------------------------ handles
+
+@cython.final
+cdef class OpenPolicy:
+    cdef set _refused
+    cdef readonly uint64_t retry_count
+
+    def __cinit__(self):
+        self._refused = set()
+
+    cdef object _key(self, FileStat facts):
+        return (facts._st.mnt_id, facts._st.dev, facts._st.uid)
+
+    def refuses_noatime(self, FileStat stat not None):
+        return self._key(stat) in self._refused
+
+    cdef int _remember(self, FileStat facts) except -1:
+        if len(self._refused) >= POLICY_LIMIT_COUNT:
+            self._refused.clear()
+        self._refused.add(self._key(facts))
+        return 0
+
+
+@cython.no_gc_clear
+cdef class _Handle:
+    """A descriptor with an owner count: closed while another thread is inside a call, it lives until that call is over,
+    so that the number cannot come to mean another file under the feet of a read."""
+
+    cdef const hs_os *_table
+    cdef object _capsule
+    cdef int64_t _pid
+    cdef int _fd  # -1: closed, or none of its own
+    cdef int _busy_count
+    cdef bint _owned, _closing
+
+    def __cinit__(self, *arguments, **options):
+        self._fd = -1
+        self._pid = hs_os_pid()
+
+    def __dealloc__(self):
+        # Closing is right in a forked child too: it has its own copy of the descriptor.
+        if self._fd >= 0 and self._owned:
+            self._table.close(self._table.ctx, self._fd)
+
+    cdef void _enter(self) noexcept:
+        self._busy_count += 1
+
+    cdef void _leave(self) noexcept:
+        self._busy_count -= 1
+        if self._closing and self._busy_count == 0:
+            self._close()
+
+    cdef void _close(self) noexcept:
+        cdef int fd = self._fd
+        if fd < 0:
+            return
+        if self._busy_count:
+            self._closing = True
+            return
+        self._closing = False
+        self._fd = -1
+        if self._owned:
+            with nogil:
+                self._table.close(self._table.ctx, fd)
+
+    def close(self):
+        self._close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._close()
+
+
+cdef int64_t _fill(const hs_os *table, int fd, char *buffer, size_t length, bint positioned,
+                   uint64_t offset) noexcept nogil:
+    """Reads until `length` bytes are there or the file ends. The count, or a negated errno value."""
+    cdef size_t done = 0
+    cdef int64_t got
+    while done < length:
+        if positioned:
+            got = table.pread(table.ctx, fd, buffer + done, length - done, offset + done)
+        else:
+            got = table.read(table.ctx, fd, buffer + done, length - done)
+        if got == -EINTR:
+            continue
+        if got < 0:
+            return got
+        if got == 0:
+            break
+        done += <size_t>got
+    return <int64_t>done
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class OpenFile(_Handle):
+    cdef bytes _directory, _name
+
+    def __init__(self):
+        raise TypeError("an OpenFile comes from Directory.open_file, open_path or OpenFile.from_fd")
+
+    @staticmethod
+    def from_fd(int fd, *, bint owned=False, path=b"", os=None):
+        cdef const hs_os *table = _table(os)
+        if fd < 0:
+            raise UsageError(f"not a file descriptor: {fd}")
+        cdef OpenFile opened = OpenFile.__new__(OpenFile)
+        opened._name = _os.fsencode(path)
+        opened._directory = b""
+        opened._capsule, opened._table, opened._owned, opened._fd = os, table, owned, fd
+        return opened
+
+    @property
+    def path(self):
+        return _joined(self._directory, self._name)
+
+    @property
+    def closed(self):
+        return self._fd < 0 or self._closing
+
+    def fileno(self):
+        self._check()
+        return self._fd
+
+    cdef int _check(self) except -1:
+        _check_pid(self._pid, self)
+        if self._fd < 0 or self._closing:
+            raise ValueError("the file is closed")
+        return 0
+
+    def stat(self):
+        self._check()
+        self._enter()
+        try:
+            return _stat(self._table, self._fd, NULL, None)
+        except OSError as error:
+            error.filename = self.path
+            raise
+        finally:
+            self._leave()
+
+    cdef _read(self, object buffer, bint positioned, uint64_t offset):
+        cdef Py_buffer view
+        cdef int64_t got
+        cdef const hs_os *table = self._table
+        self._check()
+        PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE | PyBUF_WRITABLE)
+        self._enter()
+        with nogil:
+            got = _fill(table, self._fd, <char *>view.buf, <size_t>view.len, positioned, offset)
+        self._leave()
+        PyBuffer_Release(&view)
+        if got < 0:
+            raise _failure(got, self.path, "read")
+        return got
+
+    def read_into(self, buffer):
+        return self._read(buffer, False, 0)
+
+    def pread_into(self, buffer, uint64_t offset_bytes):
+        return self._read(buffer, True, offset_bytes)
+
+    def __repr__(self):
+        return f"<OpenFile {self.path!r} {'closed' if self.closed else f'fd {self._fd}'}>"
+
+
+cdef OpenFile _open(const hs_os *table, object capsule, int dirfd, bytes directory, bytes name, OpenPolicy policy,
+                    FileStat facts):
+    """Opens a file without moving its access time where the system allows it."""
+    cdef OpenFile opened = OpenFile.__new__(OpenFile)
+    cdef const char *text = PyBytes_AS_STRING(name)
+    cdef int how = HS_OPEN_FILE_NOATIME
+    cdef bint retried = False
+    cdef int fd
+    if policy is not None and facts is not None and policy._key(facts) in policy._refused:
+        how = HS_OPEN_FILE
+    with nogil:
+        while True:
+            fd = table.openat(table.ctx, dirfd, text, how)
+            if fd == -EPERM and how == HS_OPEN_FILE_NOATIME:
+                how = HS_OPEN_FILE
+                retried = True
+            elif fd != -EINTR:
+                break
+    if fd < 0:
+        raise _failure(fd, _joined(directory, name), "open")
+    opened._directory, opened._name = directory, name
+    opened._capsule, opened._table, opened._owned, opened._fd = capsule, table, True, fd
+    # Only a success without the flag shows that the flag was what the system refused.
+    if retried and policy is not None:
+        policy.retry_count += 1
+        if facts is not None:
+            policy._remember(facts)
+    return opened
+
+
+def open_path(path, *, OpenPolicy policy=None, FileStat stat=None, os=None):
+    cdef bytes raw = _path_of(path)
+    return _open(_table(os), os, -1, b"", raw, policy, stat)
+
+
+# ------------------------------------------------------------------------------------------------ walk
+
+@cython.final
+cdef class Visited:
+    cdef hs_visited _visited
+    cdef PyThread_type_lock _mutex
+    cdef int64_t _pid
+
+    def __cinit__(self, size_t limit_count=1_000_000):
+        self._pid = hs_os_pid()
+        hs_visited_init(&self._visited, limit_count, int.from_bytes(_os.urandom(8), "little"))
+        self._mutex = PyThread_allocate_lock()
+        if self._mutex == NULL:
+            raise MemoryError
+        self._visited.lock = <void *>self._mutex
+        self._visited.acquire = _acquire
+        self._visited.release = _release
+
+    def __dealloc__(self):
+        hs_visited_clear(&self._visited)
+        # In a forked child the lock may be held for ever by a thread that is not there: left alone.
+        if self._mutex != NULL and hs_os_pid() == self._pid:
+            PyThread_free_lock(self._mutex)
+
+    def add(self, uint64_t dev, uint64_t ino):
+        cdef int is_new
+        _check_pid(self._pid, self)
+        with nogil:
+            is_new = hs_visited_add(&self._visited, dev, ino)
+        return is_new != 0
+
+    def __len__(self):
+        return self._visited.count
+
+    @property
+    def unrecorded_count(self):
+        return self._visited.unrecorded_count
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Directory(_Handle):
+    cdef Walker _walker
+    cdef uint64_t _serial
+    cdef readonly bytes path
+    cdef readonly uint64_t dev, ino, mnt_id
+
+    def __init__(self):
+        raise TypeError("a Directory comes from Walker.next_batch")
+
+    cdef int _begin(self) except -1:
+        """The handle to work with: its own, else the walk's, with the walk locked until _end."""
+        cdef int fd
+        _check_pid(self._pid, self)
+        if self._closing:
+            raise ValueError("the directory is closed")
+        if self._fd >= 0:
+            self._enter()
+            return self._fd
+        _lock(self._walker._mutex)
+        fd = hs_walk_dir_fd(self._walker._walk, self._serial) if self._walker._walk != NULL else -1
+        if fd < 0:
+            PyThread_release_lock(self._walker._mutex)
+            raise ValueError("the walk has left this directory; keep() it before asking for the next batch")
+        return fd
+
+    cdef void _end(self, int fd) noexcept:
+        if fd == self._fd:
+            self._leave()
+        else:
+            PyThread_release_lock(self._walker._mutex)
+
+    @property
+    def kept(self):
+        return self._fd >= 0
+
+    def keep(self):
+        cdef int own = 0
+        cdef int fd = self._begin()
+        if fd != self._fd:
+            # Another handle of the same open directory; still under the lock of the walk, so kept once only.
+            with nogil:
+                while True:
+                    own = self._table.openat(self._table.ctx, fd, b".", HS_OPEN_DIR)
+                    if own != -EINTR:
+                        break
+            PyThread_release_lock(self._walker._mutex)
+            if own >= 0:
+                self._owned = True
+                self._fd = own
+        else:
+            self._leave()
+        if own < 0:
+            raise _failure(own, self.path, "open")
+
+    def stat(self, bytes name not None):
+        _check_name(name)
+        cdef int fd = self._begin()
+        try:
+            return _stat(self._table, fd, name, None)
+        except OSError as error:
+            error.filename = _joined(self.path, name)
+            raise
+        finally:
+            self._end(fd)
+
+    def open_file(self, bytes name not None, OpenPolicy policy=None, FileStat stat=None):
+        _check_name(name)
+        cdef int fd = self._begin()
+        try:
+            return _open(self._table, self._capsule, fd, self.path, name, policy, stat)
+        finally:
+            self._end(fd)
+
+    def __repr__(self):
+        return f"<Directory {self.path!r}>"
+
+
+@cython.final
+@cython.freelist(512)
+cdef class WalkItem:
+    cdef readonly int event
+    cdef int _error  # `errno` is a macro in C
+    cdef readonly bytes name
+    cdef readonly Directory directory
+    cdef readonly uint64_t ino
+    cdef readonly str detail
+
+    @property
+    def errno(self):
+        return self._error
+
+    @property
+    def path(self):
+        return _joined(self.directory.path, self.name)
+
+    def __repr__(self):
+        return f"<WalkItem {('FILE', 'SPECIAL', 'ERROR', 'GONE', 'SKIPPED')[self.event]} {self.path!r} {self.detail or ''}>"
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Walker:
+    cdef hs_walk *_walk
+    cdef const hs_os *_table
+    cdef object _capsule
+    cdef Visited _visited
+    cdef PyThread_type_lock _mutex
+    cdef int64_t _pid
+    cdef tuple _reasons
+    cdef readonly bytes root
+    cdef readonly bint done
+    cdef bytes _path
+    cdef uint64_t _path_serial
+
+    def __cinit__(self, root, *, skip=(), unsigned max_open_dirs=16, Visited visited=None, os=None):
+        cdef hs_walk_skip *skips = NULL
+        cdef int status
+        cdef bytes path
+        self._pid = hs_os_pid()
+        self._table = _table(os)
+        self._capsule = os
+        self._visited = visited if visited is not None else Visited()
+        self.root = _absolute(root)
+        if max_open_dirs < HS_WALK_MIN_OPEN_DIRS:
+            raise UsageError(f"max_open_dirs is {max_open_dirs}, but a walk needs {HS_WALK_MIN_OPEN_DIRS} handles")
+        paths = [(_absolute(path_), str(reason)) for path_, reason in skip]
+        self._reasons = tuple([reason for _, reason in paths])
+        self._mutex = PyThread_allocate_lock()
+        if self._mutex == NULL:
+            raise MemoryError
+        if paths:
+            skips = <hs_walk_skip *>PyMem_Malloc(len(paths) * sizeof(hs_walk_skip))
+            if skips == NULL:
+                raise MemoryError
+            for i, (path, _) in enumerate(paths):
+                skips[i].path = PyBytes_AS_STRING(path)
+                skips[i].path_bytes = PyBytes_GET_SIZE(path)
+                skips[i].reason = i
+        status = hs_walk_new(&self._walk, self._table, PyBytes_AS_STRING(self.root), PyBytes_GET_SIZE(self.root), skips,
+                             len(paths), &self._visited._visited, max_open_dirs)
+        PyMem_Free(skips)
+        if status == -ENOMEM:
+            raise MemoryError
+        if status < 0:
+            raise UsageError(f"not a root to walk: {self.root!r}")
+
+    def __dealloc__(self):
+        hs_walk_free(self._walk)
+        if self._mutex != NULL and hs_os_pid() == self._pid:
+            PyThread_free_lock(self._mutex)
+
+    def next_batch(self, size_t max_count=1024):
+        cdef const hs_walk_item *items = NULL
+        cdef hs_walk_dir where
+        cdef int64_t count
+        cdef list batch
+        _check_pid(self._pid, self)
+        if max_count == 0:
+            raise UsageError("max_count is 0, but an empty batch means the end")
+        _lock(self._mutex)
+        try:
+            if self._walk == NULL:
+                raise ValueError("the walk is closed")
+            with nogil:
+                count = hs_walk_next(self._walk, max_count, &items, &where)
+            if count > 0:
+                return self._batch(items, count, &where)
+        finally:
+            PyThread_release_lock(self._mutex)
+        if count == 0:
+            self.done = True
+            return []
+        if count == -ENOMEM:
+            raise MemoryError
+        if count == -ENOSYS:
+            raise ScanError("walking directories is not supported on this system")
+        raise _failure(count, self.root, "open")
+
+    cdef list _batch(self, const hs_walk_item *items, int64_t count, const hs_walk_dir *where):
+        cdef Directory directory = Directory.__new__(Directory)
+        cdef WalkItem item
+        cdef list batch = []
+        cdef int64_t i
+        if self._path is None or where.serial != self._path_serial:
+            self._path = PyBytes_FromStringAndSize(where.path, <Py_ssize_t>where.path_bytes)
+            self._path_serial = where.serial
+        directory._walker, directory._serial, directory.path = self, where.serial, self._path
+        directory._table, directory._capsule = self._table, self._capsule
+        directory.dev, directory.ino, directory.mnt_id = where.dev, where.ino, where.mnt_id
+        for i in range(count):
+            item = WalkItem.__new__(WalkItem)
+            item.event = items[i].event
+            item.name = PyBytes_FromStringAndSize(items[i].name, items[i].name_bytes)
+            item.directory = directory
+            item.ino = items[i].ino
+            if items[i].event == HS_WALK_SPECIAL:
+                item.detail = _type_name(items[i].type)
+            elif items[i].event == HS_WALK_ERROR:
+                item._error = items[i].error
+                item.detail = <str>_OPERATIONS[items[i].operation]
+            elif items[i].event == HS_WALK_SKIPPED:
+                item.detail = ALREADY_VISITED if items[i].reason < 0 else <str>self._reasons[items[i].reason]
+            batch.append(item)
+        return batch
+
+    @property
+    def open_count(self):
+        return hs_walk_open_count(self._walk) if self._walk != NULL else 0
+
+    @property
+    def entered_count(self):
+        return hs_walk_entered_count(self._walk) if self._walk != NULL else 0
+
+    def close(self):
+        _check_pid(self._pid, self)
+        _lock(self._mutex)
+        hs_walk_free(self._walk)
+        self._walk = NULL
+        PyThread_release_lock(self._mutex)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()

@@ -1,0 +1,68 @@
+"""A system that misbehaves on request; built with HASHSIEVE_TEST_MODULES=1.
+
+Rules by name compare the last name opened or examined, byte for byte; for calls on a descriptor that is the name it was
+opened under (``.`` and ``..`` included, the whole path for roots).
+"""
+
+from collections.abc import Callable
+from typing import Literal, final
+
+OPERATIONS: tuple[str, ...]
+
+@final
+class Faults:
+    short_reads: bool
+    """Reads return 1 to 4096 bytes, by a generator started with the seed."""
+    types_unknown: bool
+    """Listings do not tell the type of any entry."""
+    time_granularity_ns: int
+    time_offset_ns: int
+    """Modification and change times: shifted, then rounded down."""
+    clock_offset_ns: int
+    ino_xor: int
+    dev_add: int
+    listing_bytes: int
+    """A listing returns at most this much at once (0: as asked), so that small directories need several calls."""
+    before_open: Callable[[bytes], object] | None
+    after_open: Callable[[bytes, int], object] | None
+    before_stat: Callable[[bytes], object] | None
+    after_list: Callable[[bytes, int], object] | None
+    """Called with the name (and descriptor) around the call, to change the tree at the worst moment."""
+    record_opens: bool
+    opened: list[bytes]
+    callback_errors: list[BaseException]
+
+    def __init__(self, *, seed: int = 1) -> None: ...
+    @property
+    def capsule(self) -> object:
+        """The table, for ``os=`` arguments; keeps this object alive."""
+    def fail(
+        self,
+        operation: Literal["open", "stat", "read", "pread", "list", "close"],
+        errno: int,
+        *,
+        name: bytes | None = None,
+        nth: int = 0,
+        every: int = 0,
+        times: int = -1,
+        how: Literal["file", "file-noatime", "dir"] | None = None,
+    ) -> None:
+        """Lets matching calls fail: every one, the *nth* only, or *every* k-th; at most *times* of them."""
+    def dress(
+        self,
+        *,
+        name: bytes | None = None,
+        size_bytes: int | None = None,
+        win_attributes: int = 0,
+        bsd_flags: int = 0,
+    ) -> None:
+        """What stat says about a name (None: about all)."""
+    def clear(self) -> None: ...
+    @property
+    def calls(self) -> dict[str, int]: ...
+    @property
+    def bytes_read(self) -> dict[str, int]: ...
+    @property
+    def open_count(self) -> int: ...
+    @property
+    def open_most_count(self) -> int: ...
