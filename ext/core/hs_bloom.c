@@ -1,8 +1,7 @@
 /* hs_bloom.c -- build and probe the split-block Bloom filter described in hs_bloom.h.
  *
- * A probe is split in two passes over the whole batch: compute the block and prefetch it, then test it. With the filter
- * in memory rather than in a cache the second pass then finds its lines on their way (two passes: 12 ns a key at
- * 100 M keys, one pass: over 60, 2 vCPU EPYC Zen 3).
+ * A probe runs two heads over the batch: one computes the block of a later digest and prefetches it, the other tests the
+ * current digest, so that its line is on its way or there.
  */
 #include "hs_bloom.h"
 
@@ -18,18 +17,25 @@ static const uint32_t SALT[HS_BLOOM_WORDS] = {0x47b6137bu, 0x44974d91u, 0x8824ad
 
 HS_INLINE uint32_t bit_hash(const uint8_t *digest) { return hs_load32le(digest + 8); }
 
+/* Lines asked for ahead of the test. Measured at 10 M keys (20 MB filter, 2 vCPU EPYC Zen 3, AVX2): distance 8: 14 ns a
+ * key, 16: 12, 32: 7.5, 64: 7, 128: 6 to 9; asking for a whole batch of 256 first and testing it afterwards: 13.5, since
+ * the fill buffers are then full in one half of the time and idle in the other. */
+enum { AHEAD = 64 };
+
+HS_INLINE const uint8_t *block_at(const hs_bloom *filter, const uint8_t *digest) {
+    return filter->blocks + HS_BLOOM_BLOCK_BYTES * hs_bloom_block_of(digest, filter->block_count);
+}
+
 size_t hs_bloom_probe_portable(const hs_bloom *filter, const uint8_t *digests, size_t width, size_t count,
                                uint8_t *may_match) {
-    const uint8_t *block[HS_BLOOM_BATCH];
     size_t found = 0;
+    for (size_t i = 0; i < count && i < AHEAD; i++) HS_PREFETCH(block_at(filter, digests + i * width));
     for (size_t i = 0; i < count; i++) {
-        block[i] = filter->blocks + HS_BLOOM_BLOCK_BYTES * hs_bloom_block_of(digests + i * width, filter->block_count);
-        HS_PREFETCH(block[i]);
-    }
-    for (size_t i = 0; i < count; i++) {
-        uint32_t h = bit_hash(digests + i * width), missing = 0;
+        const uint8_t *digest = digests + i * width, *block = block_at(filter, digest);
+        if (count - i > AHEAD) HS_PREFETCH(block_at(filter, digest + AHEAD * width));
+        uint32_t h = bit_hash(digest), missing = 0;
         for (int w = 0; w < HS_BLOOM_WORDS; w++)
-            missing |= ~hs_load32le(block[i] + 4 * w) & (1u << ((h * SALT[w]) >> 27));
+            missing |= ~hs_load32le(block + 4 * w) & (1u << ((h * SALT[w]) >> 27));
         may_match[i] = !missing;
         found += !missing;
     }
@@ -40,18 +46,16 @@ size_t hs_bloom_probe_portable(const hs_bloom *filter, const uint8_t *digests, s
 HS_TARGET("avx2")
 size_t hs_bloom_probe_avx2(const hs_bloom *filter, const uint8_t *digests, size_t width, size_t count,
                            uint8_t *may_match) {
-    const uint8_t *block[HS_BLOOM_BATCH];
     size_t found = 0;
     const __m256i salt = _mm256_loadu_si256((const __m256i *)(const void *)SALT);
     const __m256i one = _mm256_set1_epi32(1);
+    for (size_t i = 0; i < count && i < AHEAD; i++) HS_PREFETCH(block_at(filter, digests + i * width));
     for (size_t i = 0; i < count; i++) {
-        block[i] = filter->blocks + HS_BLOOM_BLOCK_BYTES * hs_bloom_block_of(digests + i * width, filter->block_count);
-        HS_PREFETCH(block[i]);
-    }
-    for (size_t i = 0; i < count; i++) {
-        __m256i h = _mm256_set1_epi32((int)bit_hash(digests + i * width));
+        const uint8_t *digest = digests + i * width, *block = block_at(filter, digest);
+        if (count - i > AHEAD) HS_PREFETCH(block_at(filter, digest + AHEAD * width));
+        __m256i h = _mm256_set1_epi32((int)bit_hash(digest));
         __m256i bit = _mm256_sllv_epi32(one, _mm256_srli_epi32(_mm256_mullo_epi32(h, salt), 27));
-        int all = _mm256_testc_si256(_mm256_loadu_si256((const __m256i *)(const void *)block[i]), bit);
+        int all = _mm256_testc_si256(_mm256_loadu_si256((const __m256i *)(const void *)block), bit);
         may_match[i] = (uint8_t)all;
         found += (size_t)all;
     }

@@ -23,9 +23,8 @@ typedef struct hs_bloom {
     uint64_t block_count;  /* > 0 */
 } hs_bloom;
 
-/* Tests every digest of `digests` (count x width bytes, packed): may_match[i] becomes 1 or 0. Returns how many may match.
- * `count` is at most HS_BLOOM_BATCH: one batch is prefetched whole, then tested. */
-enum { HS_BLOOM_BATCH = 256 };
+/* Tests every digest of `digests` (count of them, `width` bytes apart): may_match[i] becomes 1 or 0. Returns how many may
+ * match. Lines are prefetched ahead of the test, so a large batch is cheaper a digest than a small one. */
 typedef size_t (*hs_bloom_probe)(const hs_bloom *filter, const uint8_t *digests, size_t width, size_t count,
                                  uint8_t *may_match);
 

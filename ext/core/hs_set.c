@@ -191,7 +191,8 @@ static hs_set_status parse_kind_section(hs_set *set, const hs_section *s, hs_set
         return HS_SET_OK;
     case HS_SECTION_TABLE:
         kind->entry_width = (unsigned)(s->aux & 0xff);
-        if (s->aux >> 8 || kind->entry_width < 1 || kind->entry_width > 8)
+        kind->test_row = s->aux >> 8;
+        if (kind->entry_width > 8 || (kind->entry_width && kind->test_row) || kind->test_row > s->count)
             return fail(error, HS_SET_FORMAT, "impossible row layout", s->id, 0);
         kind->row_width = kind->digest_width + kind->entry_width;
         kind->rows_per_page = HS_SET_PAGE_BYTES / kind->row_width;
@@ -225,22 +226,52 @@ static hs_set_status parse_shape(hs_set *set, const hs_section *s, hs_set_error 
     out->shape = shape;
     out->first_entry = first;
     out->count = s->count;
+    out->implicit = (int)(s->aux >> 24 & 1);
     out->kinds = 0;
     for (uint32_t bits = shape & 15; bits; bits &= bits - 1) out->kinds++;
     out->row_width = (unsigned)(s->aux & 0xff);
     out->size_width = (unsigned)(s->aux >> 8 & 0xff);
     out->group_width = (unsigned)(s->aux >> 16 & 0xff);
-    if (s->aux >> 24 || out->row_width < 1 || out->row_width > 8 || out->size_width > 8 || out->group_width < 1 ||
+    if (s->aux >> 25 || out->row_width < 1 || out->row_width > 8 || out->size_width > 8 || out->group_width < 1 ||
         out->group_width > 8)
         return fail(error, HS_SET_FORMAT, "impossible entry layout", s->id, 0);
-    out->width = out->kinds * out->row_width + out->size_width + out->group_width;
+    out->width = (out->kinds - (unsigned)out->implicit) * out->row_width + out->size_width + out->group_width;
     out->per_page = HS_SET_PAGE_BYTES / out->width;
     if (!fits(s, out->width)) return fail(error, HS_SET_FORMAT, "the entries have the wrong length", s->id, 0);
     set->shape_count++;
     return HS_SET_OK;
 }
 
-/* All sections known and complete: four for a kind that has any, entries in the number the header says. */
+static unsigned lowest_kind(uint32_t shape) {
+    unsigned k = 0;
+    while (!(shape >> k & 1)) k++;
+    return k;
+}
+
+/* Where all entries have one shape and no digest of its lowest kind is shared, that kind's table and the entries are in the
+ * same order: neither stores the number of the other. Only the test digest, whose entry is the last, shifts the rows. */
+static hs_set_status check_implicit(const hs_set *set, hs_set_error *error) {
+    for (unsigned i = 0; i < set->shape_count; i++) {
+        const hs_set_shape *shape = &set->shapes[i];
+        const hs_set_kind *kind = &set->kinds[lowest_kind(shape->shape)];
+        if (shape->implicit != !kind->entry_width)
+            return fail(error, HS_SET_FORMAT, "entries and table disagree about row numbers", shape->section->id, 0);
+    }
+    for (unsigned k = 0; k < HS_SET_KINDS; k++) {
+        const hs_set_kind *kind = &set->kinds[k];
+        if (!kind->table_section || kind->entry_width) continue;
+        int one_shape = set->shape_count == (kind->test_row ? 2u : 1u) && set->shapes[0].count == set->entry_count &&
+                        lowest_kind(set->shapes[0].shape) == k &&
+                        (!kind->test_row || (set->shapes[1].shape == (set->shapes[0].shape | HS_SHAPE_TEST) &&
+                                             set->shapes[1].count == 1));
+        if (!one_shape || kind->shared_section || kind->row_count != set->entry_count + (kind->test_row != 0))
+            return fail(error, HS_SET_FORMAT, "a table without entry numbers does not fit the entries",
+                        kind->table_section->id, 0);
+    }
+    return HS_SET_OK;
+}
+
+/* All sections known and complete: filter, fences and table for a kind that has any, entries as many as the header says. */
 static hs_set_status assign_sections(hs_set *set, hs_set_error *error) {
     for (unsigned i = 0; i < set->section_count; i++) {
         const hs_section *s = &set->sections[i];
@@ -276,7 +307,7 @@ static hs_set_status assign_sections(hs_set *set, hs_set_error *error) {
         if (!(set->shapes[i].shape & HS_SHAPE_TEST)) counted += set->shapes[i].count;
     }
     if (counted != set->entry_count) return bad(error, "the number of entries is not what the header says");
-    return HS_SET_OK;
+    return check_implicit(set, error);
 }
 
 static int all_zero(const uint8_t *bytes, size_t length) {
@@ -397,12 +428,7 @@ hs_set_status hs_set_load_kind(hs_set *set, unsigned code, hs_set_error *error) 
 
 uint64_t hs_set_probe(const hs_set *set, unsigned code, const uint8_t *digests, uint64_t count, uint8_t *may_match) {
     const hs_set_kind *kind = &set->kinds[code - 1];
-    uint64_t found = 0;
-    for (uint64_t at = 0; at < count; at += HS_BLOOM_BATCH) {
-        size_t take = count - at < HS_BLOOM_BATCH ? (size_t)(count - at) : HS_BLOOM_BATCH;
-        found += set->probe(&kind->filter, digests + at * kind->digest_width, kind->digest_width, take, may_match + at);
-    }
-    return found;
+    return set->probe(&kind->filter, digests, kind->digest_width, (size_t)count, may_match);
 }
 
 static unsigned rows_on(const hs_set_kind *kind, uint64_t table_page) {
@@ -454,6 +480,18 @@ static int row_on_page(const hs_set_kind *kind, const hs_set_page *page, unsigne
     return -1;
 }
 
+/* For a table without entry numbers; test_row is the test digest's row + 1, 0 where there is none. */
+static uint64_t entry_of_row(const hs_set *set, const hs_set_kind *kind, uint64_t row) {
+    if (!kind->test_row || row + 1 < kind->test_row) return row;
+    return row + 1 == kind->test_row ? set->entry_count : row - 1;
+}
+
+static uint64_t row_of_entry(const hs_set *set, const hs_set_kind *kind, uint64_t entry) {
+    if (!kind->test_row) return entry;
+    if (entry == set->entry_count) return kind->test_row - 1;
+    return entry + 1 < kind->test_row ? entry : entry + 1;
+}
+
 hs_set_status hs_set_find(const hs_set *set, unsigned code, const uint8_t *digest, hs_set_page *page, int *found,
                           hs_set_hit *hit, hs_set_error *error) {
     const hs_set_kind *kind = &set->kinds[code - 1];
@@ -470,9 +508,29 @@ hs_set_status hs_set_find(const hs_set *set, unsigned code, const uint8_t *diges
     uint64_t value = hs_load_le(page->bytes + (unsigned)row * kind->row_width + kind->digest_width, kind->entry_width);
     *found = 1;
     hit->row = (uint64_t)table_page * kind->rows_per_page + (unsigned)row;
-    hit->entry = value >> 1;
+    hit->entry = kind->entry_width ? value >> 1 : entry_of_row(set, kind, hit->row);
     hit->more = (int)(value & 1);
     return HS_SET_OK;
+}
+
+void hs_set_collect(const hs_set *set, unsigned code, const uint8_t *digests, const uint8_t *may_match, uint64_t count,
+                    hs_set_candidate *candidates) {
+    unsigned width = set->kinds[code - 1].digest_width;
+    for (uint64_t i = 0; i < count; i++) {
+        /* Nearly all are 0: step over eight at a time. */
+        if (count - i >= 8) {
+            uint64_t eight;
+            memcpy(&eight, may_match + i, 8);
+            if (!eight) {
+                i += 7;
+                continue;
+            }
+        }
+        if (!may_match[i]) continue;
+        memcpy(candidates->prefix, digests + i * width, sizeof candidates->prefix);
+        candidates->index = i;
+        candidates++;
+    }
 }
 
 hs_set_status hs_set_confirm(const hs_set *set, unsigned code, const uint8_t *digests, hs_set_candidate *candidates,
@@ -528,6 +586,10 @@ hs_set_status hs_set_entry_at(const hs_set *set, uint64_t entry, hs_set_page *pa
         out->shape = shape->shape;
         for (unsigned k = 0; k < HS_SET_KINDS; k++) {
             if (!(shape->shape >> k & 1)) continue;
+            if (shape->implicit && k == lowest_kind(shape->shape)) {
+                out->rows[k] = row_of_entry(set, &set->kinds[k], entry);
+                continue;
+            }
             out->rows[k] = hs_load_le(p, shape->row_width);
             p += shape->row_width;
         }

@@ -72,7 +72,8 @@ typedef struct hs_set_kind {
     uint64_t *fences;          /* first 8 digest bytes (as a number) of each table page */
     size_t fence_bytes;
     uint64_t row_count, page_count;
-    unsigned digest_width, entry_width, row_width, rows_per_page;
+    unsigned digest_width, entry_width, row_width, rows_per_page; /* entry_width 0: rows and entries run in parallel */
+    uint64_t test_row;         /* with entry_width 0: row + 1 of the test digest, 0 where there is none */
     unsigned shared_row_width, shared_width, shared_per_page;
 } hs_set_kind;
 
@@ -80,6 +81,7 @@ typedef struct hs_set_shape {
     const hs_section *section;
     uint32_t shape;            /* bit (code - 1) for each kind, HS_SHAPE_TEST for the test entry */
     uint64_t first_entry, count;
+    int implicit;              /* the row of the lowest kind is not stored: it runs parallel to the entries */
     unsigned kinds, row_width, size_width, group_width, width, per_page;
 } hs_set_shape;
 
@@ -139,6 +141,10 @@ typedef struct hs_set_candidate {
     uint8_t prefix[8]; /* first digest bytes: the order of the table */
     uint64_t index;    /* position in the caller's batch */
 } hs_set_candidate;
+
+/* Writes a candidate for every i with may_match[i]; the caller brings room for as many as hs_set_probe counted. */
+void hs_set_collect(const hs_set *set, unsigned kind, const uint8_t *digests, const uint8_t *may_match, uint64_t count,
+                    hs_set_candidate *candidates);
 
 /* Confirms candidates of a batch in the exact table, in table order so that each page is read and checked once:
  * entries[index] becomes the first entry or -1. Sorts `candidates`. */

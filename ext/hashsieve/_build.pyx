@@ -536,6 +536,18 @@ cdef class Builder:
                 return 0
         raise AssertionError("an entry belongs to no shape")
 
+    cdef int implicit_kind(self):
+        """The kind whose table runs parallel to the entries, so that neither stores the other's number; -1 when none.
+
+        So it is when all entries have one shape and no digest of its lowest kind is shared.
+        """
+        cdef unsigned shape = self.union_shape, k = 0
+        if not shape or self.shapes[shape].entries != self.entry_count:
+            return -1
+        while not shape >> k & 1:
+            k += 1
+        return -1 if self.pair_count[k] else <int>k
+
     def distinct_counts(self):
         """Distinct digests by kind code, the test digest not counted unless a record lists it too."""
         cdef unsigned k
@@ -590,7 +602,8 @@ cdef class Builder:
 
     cdef int write_table(self, PageWriter writer, unsigned k, check) except -1:
         cdef unsigned width = core.hs_set_digest_width(k + 1), pair_width = width + 8
-        cdef unsigned entry_width = core.hs_set_width_of(self.entry_count << 1 | 1)
+        cdef bint implicit = self.implicit_kind() == <int>k
+        cdef unsigned entry_width = 0 if implicit else core.hs_set_width_of(self.entry_count << 1 | 1)
         cdef unsigned row_width = width + entry_width, per_page = PAGE // row_width, row_number_width, pair_bytes
         cdef uint64_t rows = self.table_rows[k], i
         cdef uint8_t row[64]
@@ -609,7 +622,7 @@ cdef class Builder:
             core.hs_store_le(row + width, entry_width, core.hs_load64le(self.table[k] + i * pair_width + width))
             writer.put(row, row_width)
         writer.pad_page()
-        writer.end(rows, entry_width)
+        writer.end(rows, (self.test_row[k] + 1) << 8 if implicit and self.test_digests is not None else entry_width)
         if not self.pair_count[k]:
             return 0
         row_number_width = core.hs_set_width_of(rows)
@@ -638,13 +651,14 @@ cdef class Builder:
     cdef int write_entries(self, PageWriter writer, unsigned shape, check) except -1:
         cdef Shape *s = &self.shapes[shape]
         cdef unsigned row_width, size_width, group_width, width, per_page, k
+        cdef int implicit = self.implicit_kind()
         cdef uint64_t i
         cdef uint8_t out[64]
         cdef uint8_t *p
         row_width, size_width, group_width = self.entry_widths()
         width = size_width + group_width
         for k in range(KINDS):
-            if shape >> k & 1:
+            if shape >> k & 1 and <int>k != implicit:
                 width += row_width
         per_page = PAGE // width
         writer.begin(core.HS_SECTION_ENTRIES << 8 | shape)
@@ -655,23 +669,24 @@ cdef class Builder:
                     check()
             p = out
             for k in range(KINDS):
-                if shape >> k & 1:
+                if shape >> k & 1 and <int>k != implicit:
                     core.hs_store_le(p, row_width, s.row_of[k][i])
                     p += row_width
             core.hs_store_le(p, size_width, s.sizes[i])
             core.hs_store_le(p + size_width, group_width, s.groups[i])
             writer.put(out, width)
         writer.pad_page()
-        writer.end(s.entries, row_width | size_width << 8 | group_width << 16)
+        writer.end(s.entries, row_width | size_width << 8 | group_width << 16 | (implicit >= 0) << 24)
         return 0
 
     cdef int write_test_entry(self, PageWriter writer) except -1:
         cdef unsigned row_width, size_width, group_width, k
+        cdef int implicit = self.implicit_kind()
         cdef uint8_t out[64]
         cdef uint8_t *p = out
         row_width, size_width, group_width = self.entry_widths()
         for k in range(KINDS):
-            if self.union_shape >> k & 1:
+            if self.union_shape >> k & 1 and <int>k != implicit:
                 core.hs_store_le(p, row_width, self.test_row[k])
                 p += row_width
         core.hs_store_le(p, size_width, self.test_size + 1)
@@ -679,5 +694,5 @@ cdef class Builder:
         writer.begin(core.HS_SECTION_ENTRIES << 8 | core.HS_SHAPE_TEST | self.union_shape)
         writer.put(out, (p - out) + size_width + group_width)
         writer.pad_page()
-        writer.end(1, row_width | size_width << 8 | group_width << 16)
+        writer.end(1, row_width | size_width << 8 | group_width << 16 | (implicit >= 0) << 24)
         return 0

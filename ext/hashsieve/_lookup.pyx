@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 cimport hashsieve.core as core
 
@@ -253,7 +253,7 @@ cdef class SetFile:
     def lookup_into(self, unsigned kind, const uint8_t[::1] digests not None, int64_t[::1] entries not None):
         """``digests``: n packed digests; ``entries``: n numbers, each set to the first entry or -1. GIL released once."""
         cdef unsigned width = core.hs_set_digest_width(kind)
-        cdef uint64_t count = entries.shape[0], found = 0, i, at
+        cdef uint64_t count = entries.shape[0], found = 0
         cdef uint8_t *may = NULL
         cdef core.hs_set_candidate *candidates = NULL
         cdef core.hs_set_page *page = NULL
@@ -278,14 +278,9 @@ cdef class SetFile:
                     raise MemoryError
             with nogil:
                 page.number = 0
-                at = 0
-                for i in range(count):
-                    entries[i] = -1
-                    if may[i]:
-                        memcpy(candidates[at].prefix, &digests[i * width], 8)
-                        candidates[at].index = i
-                        at += 1
+                memset(&entries[0], 0xff, count * sizeof(int64_t))
                 if found:
+                    core.hs_set_collect(&self.set, kind, &digests[0], may, count, candidates)
                     status = core.hs_set_confirm(&self.set, kind, &digests[0], candidates, found, &entries[0], page, &error)
             if status != core.HS_SET_OK:
                 self.raise_for(&error)
@@ -377,8 +372,8 @@ def probe_agrees(const uint8_t[::1] blocks not None, const uint8_t[::1] digests 
     """Tests: answers of the chosen probe kernel and of the portable one for the same filter bytes, as a pair of bytes."""
     cdef core.hs_bloom filter_
     cdef size_t count = digests.shape[0] // width
-    if blocks.shape[0] % 32 or not blocks.shape[0] or count > core.HS_BLOOM_BATCH or not count or width < 12:
-        raise ValueError("blocks of 32 bytes, 1 to 256 digests of at least 12 bytes")
+    if blocks.shape[0] % 32 or not blocks.shape[0] or not count or width < 12:
+        raise ValueError("blocks of 32 bytes and digests of at least 12 bytes")
     filter_.blocks = &blocks[0]
     filter_.block_count = blocks.shape[0] // 32
     chosen, portable = bytearray(count), bytearray(count)

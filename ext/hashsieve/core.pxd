@@ -92,7 +92,7 @@ cdef extern from "hs_sha256.h" nogil:
 
 cdef extern from "hs_bloom.h" nogil:
     enum:
-        HS_BLOOM_BLOCK_BYTES, HS_BLOOM_BATCH
+        HS_BLOOM_BLOCK_BYTES
     ctypedef struct hs_bloom:
         const uint8_t *blocks
         uint64_t block_count
@@ -189,6 +189,8 @@ cdef extern from "hs_set.h" nogil:
     hs_set_status hs_set_find(const hs_set *set, unsigned kind, const uint8_t *digest, hs_set_page *page, int *found,
                               hs_set_hit *hit, hs_set_error *error)
     uint64_t hs_set_probe(const hs_set *set, unsigned kind, const uint8_t *digests, uint64_t count, uint8_t *may_match)
+    void hs_set_collect(const hs_set *set, unsigned kind, const uint8_t *digests, const uint8_t *may_match, uint64_t count,
+                        hs_set_candidate *candidates)
     hs_set_status hs_set_confirm(const hs_set *set, unsigned kind, const uint8_t *digests, hs_set_candidate *candidates,
                                  uint64_t count, int64_t *entries, hs_set_page *page, hs_set_error *error)
     hs_set_status hs_set_further(const hs_set *set, unsigned kind, uint64_t row, uint64_t index, hs_set_page *page,

@@ -1,0 +1,307 @@
+"""An open hash set: one generation, for ever. Checked at every use, safe from many threads, cheap to ask."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .._lookup import SetFile
+from ..errors import Path, SetDamagedError, SetFormatError, UsageError, shown
+from ..model import KINDS, DigestKind, Entry, Listing, Role
+from .testfile import TEST_DIGESTS, TEST_TEXT
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["HashSet"]
+
+_MAX_GROUP_BYTES = 64 * 1024 * 1024
+
+
+class HashSet:
+    """A compiled set file, opened with :meth:`open`.
+
+    Threads: any number may look up at once. After a fork the set is usable in both processes. Memory: page list, fences
+    and the filters of the loaded kinds; entries are read from the file when they are asked for, and checked.
+    """
+
+    def __init__(self, file: SetFile) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        header = file.header
+        self.path: str = file.path
+        self.root: bytes = header["root"]
+        self.generation: int = header["generation"]
+        self.valid_until_seconds: int = header["valid_until"]
+        self.sizes: str = header["sizes"]
+        self.bits_per_entry: float = header["bits_per_entry"]
+        self.kinds: tuple[DigestKind, ...] = tuple(KINDS[code - 1] for code in header["kinds"])
+        self._entry_count: int = header["entries"]
+        self._shapes: tuple[tuple[int, int], ...] = header["shapes"]
+        self._describe()
+        self._groups: list[tuple[Listing, ...]] | None = None
+
+    @classmethod
+    def open(cls, path: Path, *, load: Iterable[str] | None = None, os_table: object | None = None) -> HashSet:
+        """Opens and checks a set file.
+
+        *load* names the digest kinds whose filters are loaded now (None: all of the set's; others can be loaded later with
+        :meth:`load`). Header, page list, root and what is loaded are verified here; table pages at every read. The
+        digests of the built-in test file are looked up first. *os_table* is a capsule with another table of system
+        calls (tests).
+
+        Raises SetFormatError, SetVersionError, SetDamagedError or SetError, all naming the path.
+        """
+        opened = cls(SetFile(path, os_capsule=os_table))
+        try:
+            opened.load(opened.kinds if load is None else load)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _describe(self) -> None:
+        try:
+            meta: dict[str, Any] = json.loads(self._file.meta())
+            self._classes = [(str(s), Role(r), None if c is None else str(c)) for s, r, c in meta["classes"]]
+            self._test_class = int(meta["test_class"])
+            self.conflicts = int(meta["conflicts"])
+            self.digest_counts: dict[str, int] = {str(k): int(v) for k, v in meta["digests"].items()}
+            self.role_counts: dict[str, int] = {str(k): int(v) for k, v in meta["roles"].items()}
+            self.every_size = bool(meta["every_size"])
+        except (ValueError, KeyError, TypeError) as problem:
+            raise SetFormatError(f"{shown(self.path)}: the description section cannot be read: {problem}") from None
+
+    @property
+    def entry_count(self) -> int:
+        """Number of entries, the built-in test entry not counted."""
+        return self._entry_count
+
+    def __len__(self) -> int:
+        return self._entry_count
+
+    def __repr__(self) -> str:
+        return f"<HashSet {shown(self.path)!r} generation {self.generation}, {self._entry_count} entries>"
+
+    @property
+    def shapes(self) -> tuple[frozenset[DigestKind], ...]:
+        """The combinations of kinds that entries of this set carry."""
+        return tuple(
+            frozenset(kind for kind in KINDS if shape >> (kind.code - 1) & 1)
+            for shape, _ in self._shapes
+            if not shape & 0x80
+        )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of all sources, sorted."""
+        return tuple(sorted({s for n, (s, _, _) in enumerate(self._classes) if n != self._test_class}))
+
+    def load(self, kinds: Iterable[str]) -> None:
+        """Loads and checks the filters of these kinds; kinds the set does not have are passed over."""
+        with self._lock:
+            for name in kinds:
+                kind = _kind(name)
+                if kind in self.kinds and not self._file.loaded(kind.code):
+                    self._file.load(kind.code)
+                    self._self_test(kind)
+
+    def _self_test(self, kind: DigestKind) -> None:
+        numbers = self._file.find(kind.code, TEST_DIGESTS[kind])
+        if not numbers or self._entry_count not in numbers:
+            raise SetDamagedError(
+                f"{shown(self.path)}: does not answer the built-in {kind} test digest; the file is damaged or this "
+                "build of hashsieve is broken"
+            )
+
+    def loaded(self, kind: str) -> bool:
+        """Is the filter of this kind in memory?"""
+        return self._file.loaded(_kind(kind).code)
+
+    def lookup(self, digests: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.int64]:
+        """First entry number of each digest, or -1.
+
+        *digests*: uint8 array of shape (n, d) where d is the kind's length in bytes; result: int64 array of shape (n,). A
+        kind that the set does not have gives all -1. Numbers below :attr:`entry_count` are listed entries; the
+        built-in test entry has exactly that number.
+        """
+        import numpy as np
+
+        code = _kind(kind)
+        if digests.ndim != 2 or digests.shape[1] != code.size_bytes or digests.dtype != np.uint8:
+            raise UsageError(
+                f"{code} digests come as a uint8 array of shape (n, {code.size_bytes}), "
+                f"not {digests.dtype} {digests.shape}"
+            )
+        if not len(digests) or code not in self.kinds:
+            return np.full(len(digests), -1, dtype=np.int64)
+        out = np.empty(len(digests), dtype=np.int64)
+        self._file.lookup_into(code.code, np.ascontiguousarray(digests).reshape(-1), out)
+        return out
+
+    def may_match(self, digests: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.bool_]:
+        """The filter's answer alone: bool array (n,); False is certain, True has the rate :meth:`filter_fpr` of error."""
+        import numpy as np
+
+        code = _kind(kind)
+        if digests.ndim != 2 or digests.shape[1] != code.size_bytes or digests.dtype != np.uint8:
+            raise UsageError(f"{code} digests come as a uint8 array of shape (n, {code.size_bytes})")
+        out = np.zeros(len(digests), dtype=np.uint8)
+        if len(digests) and code in self.kinds:
+            self._file.probe_into(code.code, np.ascontiguousarray(digests).reshape(-1), out)
+        return out.view(np.bool_)
+
+    def find(self, kind: str, digest: bytes) -> list[int] | None:
+        """Numbers of all entries that carry this digest, first to last, or None."""
+        code = _kind(kind)
+        if len(digest) != code.size_bytes:
+            raise UsageError(f"a {code} digest has {code.size_bytes} bytes, not {len(digest)}")
+        return self._file.find(code.code, digest) if code in self.kinds else None
+
+    def entries(self, kind: str, digest: bytes) -> list[Entry]:
+        """All entries that carry this digest, with all their listings; empty when it is not listed."""
+        return [self.entry(number) for number in self.find(kind, digest) or ()]
+
+    def entry(self, number: int) -> Entry:
+        """The entry with this number (0 to :attr:`entry_count`, the last being the built-in test entry)."""
+        digests, size_bytes, group, in_refs = self._file.entry(number)
+        return Entry(
+            digests={KINDS[code - 1].value: digest for code, digest in digests.items()},
+            size_bytes=size_bytes,
+            listings=self._listings_at(group) if in_refs else self._shared_group(group),
+        )
+
+    def _shared_group(self, number: int) -> tuple[Listing, ...]:
+        with self._lock:
+            if self._groups is None:
+                reader = _Reader(self._file.groups(), self.path)
+                self._groups = []
+                while not reader.at_end():
+                    self._groups.append(self._parse_group(reader.block()))
+            if number >= len(self._groups):
+                raise SetFormatError(f"{shown(self.path)}: an entry names a listing group that is not there")
+            return self._groups[number]
+
+    def _listings_at(self, offset: int) -> tuple[Listing, ...]:
+        head = _Reader(self._file.refs(offset, 10), self.path)
+        length = head.varint()
+        if length > _MAX_GROUP_BYTES:
+            raise SetFormatError(f"{shown(self.path)}: a listing group is impossibly long")
+        body = self._file.refs(offset + head.position, length)
+        return self._parse_group(_Reader(body, self.path))
+
+    def _parse_group(self, reader: _Reader) -> tuple[Listing, ...]:
+        listings = []
+        for _ in range(reader.varint()):
+            class_number, length = reader.varint(), reader.varint()
+            if class_number >= len(self._classes):
+                raise SetFormatError(f"{shown(self.path)}: a listing names a class that is not there")
+            ref = reader.take(length - 1).decode("utf-8", "surrogateescape") if length else None
+            source, role, category = self._classes[class_number]
+            listings.append(Listing(source, role, category, ref))
+        return tuple(listings)
+
+    def filter_bytes(self, kind: str) -> int:
+        """Size of a kind's filter in bytes; 0 when the set has no such kind."""
+        return self._file.filter_bytes(_kind(kind).code)
+
+    def filter_fpr(self, kind: str) -> float:
+        """False-positive rate of the kind's filter for a random digest, exact for its bits. The kind must be loaded."""
+        return self._file.fpr(_kind(kind).code)
+
+    def verify(self, progress: Any = None) -> None:
+        """Reads and checks every page of the file. ``progress(done_pages)`` may raise to stop early."""
+        self._file.verify(progress)
+
+    @property
+    def page_count(self) -> int:
+        """Number of 4 KiB pages that :meth:`verify` checks."""
+        count: int = self._file.header["pages"]
+        return count
+
+    def info(self) -> dict[str, Any]:
+        """What the set is, as the ``info`` command prints it. Loads the filters to state their exact rate."""
+        self.load(self.kinds)
+        rates = {kind.value: self.filter_fpr(kind) for kind in self.kinds}
+        return {
+            "format_version": 1,
+            "root": self.root.hex(),
+            "generation": self.generation,
+            "valid_until": _date(self.valid_until_seconds),
+            "entries": self._entry_count,
+            "conflicts": self.conflicts,
+            "digests": self.digest_counts,
+            "roles": self.role_counts,
+            "sources": list(self.sources),
+            "sizes": self.sizes,
+            "filter": {"bits_per_entry": self.bits_per_entry, "fpr": max(rates.values(), default=0.0), "fpr_by_kind": rates},
+            "sealed": False,
+            "signature": None,
+        }
+
+    def close(self) -> None:
+        """Gives memory and file back; refused with SetError while another thread is in a lookup."""
+        self._file.close()
+
+    def __enter__(self) -> HashSet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All entries in order, the test entry left out."""
+        for number in range(self._entry_count):
+            yield self.entry(number)
+
+
+class _Reader:
+    """Bounded reading of the varint-coded listing groups."""
+
+    def __init__(self, data: bytes, path: str) -> None:
+        self.data, self.position, self.path = data, 0, path
+
+    def at_end(self) -> bool:
+        return self.position >= len(self.data)
+
+    def varint(self) -> int:
+        value = shift = 0
+        while True:
+            if self.at_end() or shift > 63:
+                raise SetFormatError(f"{shown(self.path)}: a listing group cannot be read")
+            byte = self.data[self.position]
+            self.position += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    def take(self, length: int) -> bytes:
+        if length > len(self.data) - self.position:
+            raise SetFormatError(f"{shown(self.path)}: a listing group ends early")
+        self.position += length
+        return self.data[self.position - length : self.position]
+
+    def block(self) -> _Reader:
+        return _Reader(self.take(self.varint()), self.path)
+
+
+def _kind(name: str) -> DigestKind:
+    try:
+        return DigestKind(name)
+    except ValueError:
+        raise UsageError(f"unknown digest kind {name!r}; known: {', '.join(DigestKind)}") from None
+
+
+def _date(seconds: int) -> str | None:
+    if not seconds:
+        return None
+    import datetime
+
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat().replace("+00:00", "Z")
