@@ -23,6 +23,8 @@ class Faults:
     dev_add: int
     listing_bytes: int
     """A listing returns at most this much at once (0: as asked), so that small directories need several calls."""
+    listing_damage: Literal["no-length", "long", "no-end", "slash", "no-name", "cut"] | None
+    """What is wrong with the last entry of every listing."""
     before_open: Callable[[bytes], object] | None
     after_open: Callable[[bytes, int], object] | None
     before_stat: Callable[[bytes], object] | None
@@ -44,10 +46,12 @@ class Faults:
         name: bytes | None = None,
         nth: int = 0,
         every: int = 0,
+        first: int = 0,
         times: int = -1,
         how: Literal["file", "file-noatime", "dir"] | None = None,
     ) -> None:
-        """Lets matching calls fail: every one, the *nth* only, or *every* k-th; at most *times* of them."""
+        """Lets matching calls fail: every one, the *nth* only, *every* k-th, or those from the *first* on (counted from 1);
+        at most *times* of them. Of several rules that fit, the first added says how."""
     def dress(
         self,
         *,

@@ -30,7 +30,7 @@ cdef struct rule:
     int operation
     int status          # negated errno value
     int how             # HS_OPEN_* it is about, -1: any
-    int64_t nth, every  # 0: not restricted
+    int64_t nth, every, first  # 0: not restricted
     int64_t left        # failures still to come, -1: no end
     int64_t seen
     bint by_name
@@ -60,6 +60,7 @@ cdef class Faults:
     cdef public int64_t time_granularity_ns, time_offset_ns, clock_offset_ns
     cdef public uint64_t ino_xor, dev_add
     cdef public int64_t listing_bytes
+    cdef public str listing_damage
     cdef public object before_open, after_open, before_stat, after_list
     cdef public bint record_opens
     cdef readonly list opened
@@ -87,8 +88,8 @@ cdef class Faults:
         Py_INCREF(self)  # until drop_capsule
         return capsule
 
-    def fail(self, str operation, int errno, *, bytes name=None, int64_t nth=0, int64_t every=0, int64_t times=-1,
-             how=None):
+    def fail(self, str operation, int errno, *, bytes name=None, int64_t nth=0, int64_t every=0, int64_t first=0,
+             int64_t times=-1, how=None):
         if self.rule_count == RULE_LIMIT:
             raise ValueError("too many rules")
         cdef rule *r = &self.rules[self.rule_count]
@@ -96,7 +97,7 @@ cdef class Faults:
         r.operation = OPERATIONS.index(operation)
         r.status = -errno
         r.how = -1 if how is None else ("file", "file-noatime", "dir").index(how)
-        r.nth, r.every, r.left = nth, every, times
+        r.nth, r.every, r.first, r.left = nth, every, first, times
         if name is not None:
             r.by_name = True
             strncpy(r.name, name, NAME_BYTES - 1)
@@ -164,7 +165,7 @@ cdef const char *name_of(Faults faults, int fd) noexcept:
 
 cdef int verdict(Faults faults, int operation, const char *name, int how) noexcept:
     """Counts the call; 0, or the status it has to fail with."""
-    cdef int i
+    cdef int i, status = 0
     cdef rule *r
     faults.counts[operation] += 1
     for i in range(faults.rule_count):
@@ -172,12 +173,12 @@ cdef int verdict(Faults faults, int operation, const char *name, int how) noexce
         if r.operation != operation or (r.by_name and strcmp(r.name, name) != 0) or (r.how >= 0 and r.how != how):
             continue
         r.seen += 1
-        if r.left == 0 or (r.nth and r.seen != r.nth) or (r.every and r.seen % r.every):
+        if status or r.left == 0 or r.seen < r.first or (r.nth and r.seen != r.nth) or (r.every and r.seen % r.every):
             continue
         if r.left > 0:
             r.left -= 1
-        return r.status
-    return 0
+        status = r.status
+    return status
 
 
 cdef int fault_openat(void *ctx, int dirfd, const char *name, int how) noexcept with gil:
@@ -277,7 +278,7 @@ cdef int64_t fault_getdents(void *ctx, int fd, void *buffer, size_t length) noex
     cdef int64_t at = 0
     cdef uint16_t entry_bytes
     cdef uint64_t ino
-    cdef uint8_t *entry
+    cdef uint8_t *entry = NULL
     if got:
         return got
     if faults.listing_bytes:
@@ -294,6 +295,19 @@ cdef int64_t fault_getdents(void *ctx, int fd, void *buffer, size_t length) noex
         if faults.types_unknown:
             entry[core.HS_DIRENT_TYPE] = core.HS_DT_UNKNOWN
         at += entry_bytes
+    if got > 0 and faults.listing_damage is not None:  # of the last entry
+        if faults.listing_damage == "no-length":
+            memset(entry + core.HS_DIRENT_RECLEN, 0, 2)
+        elif faults.listing_damage == "long":
+            memset(entry + core.HS_DIRENT_RECLEN, 0x7f, 2)
+        elif faults.listing_damage == "no-end":
+            memset(entry + core.HS_DIRENT_NAME, 120, entry_bytes - core.HS_DIRENT_NAME)
+        elif faults.listing_damage == "slash":
+            entry[core.HS_DIRENT_NAME] = 47
+        elif faults.listing_damage == "no-name":
+            entry[core.HS_DIRENT_NAME] = 0
+        elif faults.listing_damage == "cut":
+            got -= entry_bytes - core.HS_DIRENT_NAME
     faults.call_back(3, name_of(faults, fd), fd)
     return got
 
