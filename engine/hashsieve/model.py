@@ -167,7 +167,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counters of a whole scan. ``seen`` is always the sum of the six outcomes; ``special`` lies outside it."""
+    """Counters of a whole scan. ``seen`` is always the sum of the six outcomes; ``special`` lies outside it.
+
+    ``incomplete`` counts outcomes that leave open whether the name is listed (what a named rule left out is not among
+    them); ``complete`` is False when the scan was stopped before its end. ``started`` and ``ended`` are UTC, ISO 8601.
+    """
 
     seen: int
     matched: int
@@ -187,6 +191,7 @@ class Summary:
     started: str
     ended: str
     complete: bool = True
+    incomplete: int = 0
     not_examined_reasons: Mapping[str, int] = field(default_factory=dict)
     specials: Mapping[str, int] = field(default_factory=dict)
 

@@ -16,6 +16,12 @@ enum {
     HS_CPU_ARM_SHA2 = 1u << 10
 };
 
+#if defined(HS_PORTABLE_ONLY)
+enum { HS_PORTABLE_BUILD = 1 };
+#else
+enum { HS_PORTABLE_BUILD = 0 };
+#endif
+
 /* Feature bits of this machine, asked once and kept in one atomic word. */
 uint32_t hs_cpu_features(void);
 

@@ -467,17 +467,33 @@ static hs_set_status page_of(const hs_set *set, const hs_set_kind *kind, const u
     return HS_SET_OK;
 }
 
-/* Row on the page held that equals the digest, or -1. */
-static int row_on_page(const hs_set_kind *kind, const hs_set_page *page, unsigned rows, const uint8_t *digest) {
-    unsigned low = 0, high = rows;
-    while (low < high) {
-        unsigned mid = low + (high - low) / 2;
-        int order = memcmp(page->bytes + mid * kind->row_width, digest, kind->digest_width);
-        if (order == 0) return (int)mid;
-        if (order < 0) low = mid + 1;
-        else high = mid;
+/* The first row from `row` on whose first eight bytes are not below `prefix`; `rows` where there is none. */
+static unsigned first_row(const hs_set_kind *kind, const hs_set_page *page, unsigned row, unsigned rows, uint64_t prefix) {
+    const unsigned width = kind->row_width;
+    unsigned count = rows - row;
+    while (count > 1) { /* no branch on the digest: it would be mispredicted every other time */
+        unsigned half = count / 2;
+        row += hs_load64be(page->bytes + (row + half - 1) * width) < prefix ? half : 0;
+        count -= half;
     }
-    return -1;
+    return row + (count && hs_load64be(page->bytes + row * width) < prefix);
+}
+
+/* Is the digest in the rows from `*row` on? They are in order, and `*row` is not behind it; it becomes the place of the
+ * digest, which a following digest need not look before. */
+static int row_on_page(const hs_set_kind *kind, const hs_set_page *page, unsigned *row, unsigned rows,
+                       const uint8_t *digest) {
+    uint64_t prefix = hs_load64be(digest);
+    *row = first_row(kind, page, *row, rows, prefix);
+    for (unsigned at = *row; at < rows; at++) {
+        const uint8_t *there = page->bytes + at * kind->row_width;
+        if (hs_load64be(there) != prefix) return 0;
+        if (memcmp(there, digest, kind->digest_width) == 0) {
+            *row = at;
+            return 1;
+        }
+    }
+    return 0;
 }
 
 /* For a table without entry numbers; test_row is the test digest's row + 1, 0 where there is none. */
@@ -492,25 +508,34 @@ static uint64_t row_of_entry(const hs_set *set, const hs_set_kind *kind, uint64_
     return entry + 1 < kind->test_row ? entry : entry + 1;
 }
 
+static uint64_t table_file_page(const hs_set_kind *kind, uint64_t table_page) {
+    return kind->table_section->offset / HS_SET_PAGE_BYTES + table_page;
+}
+
+static hs_set_status hit_at(const hs_set *set, const hs_set_kind *kind, const hs_set_page *page, uint64_t table_page,
+                            unsigned row, hs_set_hit *hit, hs_set_error *error) {
+    uint64_t value = hs_load_le(page->bytes + row * kind->row_width + kind->digest_width, kind->entry_width);
+    hit->row = table_page * kind->rows_per_page + row;
+    hit->entry = kind->entry_width ? value >> 1 : entry_of_row(set, kind, hit->row);
+    hit->more = (int)(value & 1);
+    if (hit->entry > set->entry_count)
+        return fail(error, HS_SET_FORMAT, "a row names an entry that is not there", kind->table_section->id, page->number);
+    return HS_SET_OK;
+}
+
 hs_set_status hs_set_find(const hs_set *set, unsigned code, const uint8_t *digest, hs_set_page *page, int *found,
                           hs_set_hit *hit, hs_set_error *error) {
     const hs_set_kind *kind = &set->kinds[code - 1];
     int64_t table_page;
+    unsigned row = 0;
     *found = 0;
     if (!kind->fences) return fail(error, HS_SET_NOT_LOADED, "the digest kind was not loaded", 0, 0);
     hs_set_status status = page_of(set, kind, digest, page, &table_page, error);
     if (status != HS_SET_OK || table_page < 0) return status;
-    status = read_page_of(set, kind->table_section,
-                          kind->table_section->offset / HS_SET_PAGE_BYTES + (uint64_t)table_page, page, error);
+    status = read_page_of(set, kind->table_section, table_file_page(kind, (uint64_t)table_page), page, error);
     if (status != HS_SET_OK) return status;
-    int row = row_on_page(kind, page, rows_on(kind, (uint64_t)table_page), digest);
-    if (row < 0) return HS_SET_OK;
-    uint64_t value = hs_load_le(page->bytes + (unsigned)row * kind->row_width + kind->digest_width, kind->entry_width);
-    *found = 1;
-    hit->row = (uint64_t)table_page * kind->rows_per_page + (unsigned)row;
-    hit->entry = kind->entry_width ? value >> 1 : entry_of_row(set, kind, hit->row);
-    hit->more = (int)(value & 1);
-    return HS_SET_OK;
+    *found = row_on_page(kind, page, &row, rows_on(kind, (uint64_t)table_page), digest);
+    return *found ? hit_at(set, kind, page, (uint64_t)table_page, row, hit, error) : HS_SET_OK;
 }
 
 void hs_set_collect(const hs_set *set, unsigned code, const uint8_t *digests, const uint8_t *may_match, uint64_t count,
@@ -533,15 +558,55 @@ void hs_set_collect(const hs_set *set, unsigned code, const uint8_t *digests, co
     }
 }
 
+/* The first page from `from` on whose fence is not below `prefix`: steps that double, then bisection, so that neighbours
+ * are near and far pages are not far. */
+static uint64_t first_fence(const hs_set_kind *kind, uint64_t from, uint64_t prefix) {
+    uint64_t low = from, high = from, step = 1;
+    while (high < kind->page_count && kind->fences[high] < prefix) {
+        low = high + 1;
+        high = kind->page_count - high > step ? high + step : kind->page_count;
+        step *= 2;
+    }
+    while (low < high) {
+        uint64_t mid = low + (high - low) / 2;
+        if (kind->fences[mid] < prefix) low = mid + 1;
+        else high = mid;
+    }
+    return low;
+}
+
 hs_set_status hs_set_confirm(const hs_set *set, unsigned code, const uint8_t *digests, hs_set_candidate *candidates,
                              uint64_t count, int64_t *entries, hs_set_page *page, hs_set_error *error) {
-    unsigned width = set->kinds[code - 1].digest_width;
+    enum { AHEAD = 16 }; /* digests lie in the caller's order: ask for their lines this many candidates before */
+    const hs_set_kind *kind = &set->kinds[code - 1];
+    const unsigned width = kind->digest_width;
+    uint64_t fence = 0, held = UINT64_MAX;
+    unsigned row = 0;
+    if (!kind->fences) return fail(error, HS_SET_NOT_LOADED, "the digest kind was not loaded", 0, 0);
     hs_sort_rows((uint8_t *)candidates, count, sizeof *candidates, sizeof candidates->prefix);
     for (uint64_t i = 0; i < count; i++) {
+        const uint8_t *digest = digests + candidates[i].index * width;
+        uint64_t prefix = hs_load64be(candidates[i].prefix);
+        hs_set_status status;
         hs_set_hit hit;
-        int found;
-        hs_set_status status = hs_set_find(set, code, digests + candidates[i].index * width, page, &found, &hit, error);
-        if (status != HS_SET_OK) return status;
+        int found = 0;
+        if (count - i > AHEAD) HS_PREFETCH(digests + candidates[i + AHEAD].index * width);
+        fence = first_fence(kind, fence, prefix);
+        if (fence < kind->page_count && kind->fences[fence] == prefix) {
+            /* A page starts with these eight bytes: which of several it is, only the whole digest tells. */
+            status = hs_set_find(set, code, digest, page, &found, &hit, error);
+            if (status != HS_SET_OK) return status;
+            held = UINT64_MAX;
+        } else if (fence) {
+            if (held != fence - 1) {
+                status = read_page_of(set, kind->table_section, table_file_page(kind, fence - 1), page, error);
+                if (status != HS_SET_OK) return status;
+                held = fence - 1;
+                row = 0;
+            }
+            found = row_on_page(kind, page, &row, rows_on(kind, held), digest);
+            if (found && (status = hit_at(set, kind, page, held, row, &hit, error)) != HS_SET_OK) return status;
+        }
         entries[candidates[i].index] = found ? (int64_t)hit.entry : -1;
     }
     return HS_SET_OK;

@@ -12,7 +12,11 @@
 
 enum { HS_SORT_MAX_WIDTH = 256 };
 
-/* Sorts `count` rows of `width` bytes (1..HS_SORT_MAX_WIDTH) by memcmp of their first `key_bytes` (<= width) bytes. */
-void hs_sort_rows(uint8_t *rows, uint64_t count, size_t width, size_t key_bytes);
+/* Asked now and then (about every million rows moved); anything but 0 ends the sort early. */
+typedef int (*hs_sort_poll)(void *ctx);
+
+/* Sorts `count` rows of `width` bytes (1..HS_SORT_MAX_WIDTH) by memcmp of their first `key_bytes` (<= width) bytes. Returns
+ * 0, or what `poll` (may be NULL) answered: then all rows are there, in some order. */
+int hs_sort_rows(uint8_t *rows, uint64_t count, size_t width, size_t key_bytes, hs_sort_poll poll, void *ctx);
 
 #endif

@@ -12,6 +12,11 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 
 cimport hashsieve.core as core
 
+cdef extern from "Python.h":
+    # Not cpython.exc's declaration: the exception it leaves behind is raised later, by sort_rows.
+    int PyErr_CheckSignals() noexcept
+
+
 cdef enum:
     SHAPES = 16
     KINDS = 4
@@ -129,6 +134,19 @@ cdef class PageWriter:
         self.begin(section)
         self.put(<const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
         self.end(count, aux, must_understand)
+
+
+cdef int poll_signals(void *ctx) noexcept nogil:
+    """Lets Ctrl-C and SIGTERM through in the middle of a long sort; the exception is raised when the sort has returned."""
+    with gil:
+        return PyErr_CheckSignals()
+
+
+cdef int sort_rows(uint8_t *rows, uint64_t count, size_t width, size_t key_bytes) except -1:
+    cdef int stopped
+    with nogil:
+        stopped = core.hs_sort_rows(rows, count, width, key_bytes, poll_signals, NULL)
+    return -1 if stopped else 0
 
 
 cdef inline unsigned digest_bytes_of(unsigned shape) noexcept nogil:
@@ -348,7 +366,7 @@ cdef class Builder:
                     for i in range(s.count):
                         row = s.rows + i * s.width + s.digest_bytes + 8
                         core.hs_store32be(row, remap[core.hs_load32be(row)])
-                    core.hs_sort_rows(s.rows, s.count, s.width, s.digest_bytes + KEY_TAIL)
+                sort_rows(s.rows, s.count, s.width, s.digest_bytes + KEY_TAIL)
                 if check is not None:
                     check()
                 s.sizes = <uint64_t *>malloc(s.count * 8)
@@ -493,8 +511,7 @@ cdef class Builder:
                 memcpy(p, PyBytes_AS_STRING(self.test_digests) + at, width)
                 core.hs_store64be(p + width, self.entry_count)
                 n += 1
-            with nogil:
-                core.hs_sort_rows(pairs, n, pair_width, pair_width)
+            sort_rows(pairs, n, pair_width, pair_width)
             if check is not None:
                 check()
             # Distinct digests move to the front with value = first entry << 1 | more.

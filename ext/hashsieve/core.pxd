@@ -73,7 +73,7 @@ cdef extern from "hs_walk.h" nogil:
 # ---------------------------------------------------------------- hs_cpu.h, hs_sha256.h
 cdef extern from "hs_cpu.h" nogil:
     enum:
-        HS_CPU_SSE2, HS_CPU_SSSE3, HS_CPU_SSE41, HS_CPU_AVX2, HS_CPU_SHANI, HS_CPU_NEON, HS_CPU_ARM_SHA1, HS_CPU_ARM_SHA2
+        HS_PORTABLE_BUILD, HS_CPU_SSE2, HS_CPU_SSSE3, HS_CPU_SSE41, HS_CPU_AVX2, HS_CPU_SHANI, HS_CPU_NEON, HS_CPU_ARM_SHA1, HS_CPU_ARM_SHA2
     uint32_t hs_cpu_features()
     void hs_cpu_override(uint32_t features)
 
@@ -109,7 +109,8 @@ cdef extern from "hs_bloom.h" nogil:
 cdef extern from "hs_sort.h" nogil:
     enum:
         HS_SORT_MAX_WIDTH
-    void hs_sort_rows(uint8_t *rows, uint64_t count, size_t width, size_t key_bytes)
+    ctypedef int (*hs_sort_poll)(void *ctx) noexcept nogil
+    int hs_sort_rows(uint8_t *rows, uint64_t count, size_t width, size_t key_bytes, hs_sort_poll poll, void *ctx)
 
 cdef extern from "hs_port.h" nogil:
     uint32_t hs_load32be(const void *p)

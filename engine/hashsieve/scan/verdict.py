@@ -1,0 +1,117 @@
+"""From digests to a verdict: which entries of which sets a file hits, and what their roles mean together.
+
+Precedence of roles: trusted > known-bad > undecided > known-good; ``test`` acts as known-bad. A trusted or known-good
+entry whose other digests disagree with the file does not speak for it; a known-bad one still does, since a listed
+digest that was computed is a match whatever else is wrong.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import SetError
+from ..hashset.hashset import HashSet
+from ..model import KINDS, DigestKind, Entry, Role
+
+__all__ = ["Hit", "Ruling", "Verdict", "judge", "look_up"]
+
+
+class Ruling(enum.Enum):
+    """What all hits of a file come to."""
+
+    NOTHING = "nothing"
+    KNOWN_GOOD = "known-good"
+    UNDECIDED = "undecided"
+    KNOWN_BAD = "known-bad"
+    SUPPRESSED = "suppressed"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One entry of one set that shares a digest with the file."""
+
+    set: HashSet
+    number: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The ruling with what it rests on. ``deciding`` is the hit that a report names the set of."""
+
+    ruling: Ruling
+    hits: tuple[Hit, ...] = ()
+    deciding: Hit | None = None
+    confirmed_by: tuple[str, ...] = ()
+    contradicted_by: tuple[str, ...] = ()
+    test: bool = False
+
+
+def look_up(sets: Sequence[HashSet], digests: Mapping[str, bytes]) -> tuple[list[Hit], list[tuple[HashSet, SetError]]]:
+    """Entries of all sets that carry one of these digests, and the sets that could not say.
+
+    A kind whose filter is not loaded is not asked: the plan covers every entry without it, and a confirming read looks
+    at the entries themselves.
+    """
+    hits: list[Hit] = []
+    failures: list[tuple[HashSet, SetError]] = []
+    for each in sets:
+        numbers: set[int] = set()
+        try:
+            for kind, digest in digests.items():
+                if kind in each.kinds and each.loaded(kind):
+                    numbers.update(each.find(kind, digest) or ())
+            hits += [Hit(each, number, each.entry(number)) for number in sorted(numbers)]
+        except SetError as problem:
+            failures.append((each, problem))
+    return hits, failures
+
+
+def kinds_to_confirm(hits: Sequence[Hit], computed: Mapping[str, bytes]) -> tuple[DigestKind, ...]:
+    """All kinds that the hit entries know, if one of them was not computed yet; else nothing."""
+    known = {kind for hit in hits for kind in hit.entry.digests}
+    if known <= set(computed):
+        return ()
+    return tuple(kind for kind in KINDS if kind in known or kind in computed)
+
+
+def _contradicted(entry: Entry, digests: Mapping[str, bytes]) -> bool:
+    return any(kind in digests and digests[kind] != digest for kind, digest in entry.digests.items())
+
+
+def judge(hits: Sequence[Hit], digests: Mapping[str, bytes]) -> Verdict:
+    """The verdict over *hits* for a file with these *digests*."""
+    if not hits:
+        return Verdict(Ruling.NOTHING)
+    speaking = {Role.TRUSTED: False, Role.UNDECIDED: False}
+    bad: list[Hit] = []
+    for hit in hits:
+        agrees = not _contradicted(hit.entry, digests)
+        roles = {listing.role for listing in hit.entry.listings}
+        if roles & {Role.KNOWN_BAD, Role.TEST}:
+            bad.append(hit)
+        speaking[Role.TRUSTED] |= agrees and Role.TRUSTED in roles
+        speaking[Role.UNDECIDED] |= Role.UNDECIDED in roles
+    if bad:
+        # Of several, one that agrees in everything speaks first, and a real listing before the built-in test.
+        bad.sort(key=lambda hit: (_contradicted(hit.entry, digests), _only_test(hit), len(digests) - len(hit.entry.digests)))
+        agree = {kind for hit in bad for kind, digest in hit.entry.digests.items() if digests.get(kind) == digest}
+        disagree = {kind for hit in bad for kind in hit.entry.digests if kind in digests} - agree
+        return Verdict(
+            Ruling.SUPPRESSED if speaking[Role.TRUSTED] else Ruling.KNOWN_BAD,
+            tuple(hits),
+            bad[0],
+            tuple(kind.value for kind in KINDS if kind in agree),
+            tuple(kind.value for kind in KINDS if kind in disagree),
+            all(_only_test(hit) for hit in bad),
+        )
+    if speaking[Role.TRUSTED]:
+        return Verdict(Ruling.KNOWN_GOOD, tuple(hits))
+    return Verdict(Ruling.UNDECIDED if speaking[Role.UNDECIDED] else Ruling.KNOWN_GOOD, tuple(hits))
+
+
+def _only_test(hit: Hit) -> bool:
+    bad = {Role.KNOWN_BAD, Role.TEST}
+    return all(listing.role is Role.TEST for listing in hit.entry.listings if listing.role in bad)
