@@ -1,0 +1,157 @@
+"""What passes between the rest of hashsieve and the readers of hash lists: options, report, detection, reader.
+
+Plain values and one protocol, no input or output. A reader of a new format is one small file that provides
+:class:`Reader`; it is added to the tuple in ``reading.py`` and nothing else changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from hashsieve.errors import shown
+from hashsieve.model import DigestKind, Record, Role
+
+if TYPE_CHECKING:
+    from hashsieve.lists.source import Source
+
+__all__ = ["BY_CATEGORY", "Detection", "FormatInfo", "Job", "ListOptions", "ListReport", "Problem", "Reader", "excerpt"]
+
+BY_CATEGORY = "by-category"
+"""The ``role`` a report shows for formats whose records carry a grade of their own."""
+
+PROBLEMS_KEPT = 20
+"""Problems kept in a report with their position; later ones are only counted."""
+
+EXCERPT_CHARS = 40
+"""Longest excerpt of a bad row. Rows can hold names of files: enough to find the row, not to copy it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """How one list is to be read; every field may be left out.
+
+    ``role`` is what an ungraded list means and is required there; in a graded format it may only lower (see ``vics``).
+    ``source`` names the list in every listing, by default the base name of the file. ``format`` skips the detection.
+    ``digest`` is the kind of digests that stand without a name. ``profile`` names the category profile of a graded
+    format; ungraded formats ignore it. ``strict`` makes any refused row fail the list.
+    """
+
+    role: Role | None = None
+    source: str | None = None
+    format: str | None = None
+    digest: DigestKind | None = None
+    profile: str | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FormatInfo:
+    """A format for people: the name ``--format`` takes, one line about it, and who makes such lists."""
+
+    name: str
+    summary: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The format a sample was recognised as, or None, and the reason in words."""
+
+    format: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One refused row: where it is ("line 17", "record 3"), why, and a short escaped excerpt."""
+
+    position: str
+    reason: str
+    excerpt: str
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.reason} ({self.excerpt})"
+
+
+@dataclass(slots=True)
+class ListReport:
+    """What was taken from a list and what was not. Complete when the iteration of its :class:`ListRead` has ended.
+
+    ``taken`` counts records. ``refused`` counts rows by the first thing found wrong with them; a row with one bad and
+    one good digest is refused for the bad one and taken for the good one. ``dropped`` counts single digests left out on
+    purpose (universal values, kinds that are not matched) and lines that are no rows. ``path`` and ``source`` are
+    escaped for showing. ``detail`` says in words what the file declared about itself, such as its version.
+    """
+
+    path: str
+    format: str
+    role: str
+    source: str
+    taken: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    detail: str = ""
+
+    def refuse(self, position: str, reason: str, text: bytes | str) -> None:
+        """Count one bad row; the first ones are kept with *position* and an excerpt of *text*."""
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+        if len(self.problems) < PROBLEMS_KEPT:
+            self.problems.append(Problem(position, reason, excerpt(text)))
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Count *count* digests or lines left out on purpose."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + count
+
+    def to_json(self) -> dict[str, object]:
+        """The object that stands for this list in the output of ``compile --json``."""
+        return {
+            "path": self.path,
+            "format": self.format,
+            "role": self.role,
+            "source": self.source,
+            "taken": self.taken,
+            "refused": dict(self.refused),
+            "dropped": dict(self.dropped),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One reading of one list: its options with the defaults filled in, and the report to write into."""
+
+    options: ListOptions
+    source: str
+    report: ListReport
+
+
+class Reader(Protocol):
+    """One format. Readers have no state: everything of one reading lives in the :class:`Job` or in locals."""
+
+    @property
+    def info(self) -> FormatInfo:
+        """Name, summary and origin."""
+
+    @property
+    def graded(self) -> bool:
+        """Whether records carry a category that decides their role."""
+
+    def recognise(self, sample: bytes, name: str) -> str | None:
+        """Why *sample* (decoded, without byte order mark) is of this format, or None if it is not."""
+
+    def read(self, source: Source, job: Job) -> Iterable[list[Record]]:
+        """The records in batches of bounded size, in the order of the file.
+
+        Bad rows go to ``job.report``. Raises :class:`~hashsieve.errors.ListFormatError` and
+        :class:`~hashsieve.errors.ListCutShortError` with texts that do not name the file; the caller adds that.
+        """
+
+
+def excerpt(text: bytes | str) -> str:
+    """The beginning of *text* for a message: one line, quoted, everything unprintable escaped."""
+    if isinstance(text, bytes):
+        text = text[: 4 * EXCERPT_CHARS].decode("utf-8", "backslashreplace")
+    cut = text[:EXCERPT_CHARS]
+    return f'"{shown(cut)}{"..." if len(text) > len(cut) else ""}"'
