@@ -1,15 +1,18 @@
 """Directory walks and files by handle.
 
-Paths and names are raw bytes, as the system has them. Everything is opened without following a link at its last component,
-close-on-exec; files also non-blocking, so that a FIFO which took a file's name cannot hold the caller up. Whether what was
-opened is a regular file is the caller's question to ``OpenFile.stat()``: nothing here reads on its own.
+Paths and names are raw bytes, as the system has them. Everything is opened without following a link at its last
+component, close-on-exec; files also non-blocking, so that a FIFO which took a file's name cannot hold the caller up.
+Whether what was opened is a regular file is the caller's question to ``OpenFile.stat()``: nothing here reads on its
+own.
 
 Errors: a failed system call is an ``OSError`` (or its subclass) with ``errno``, ``filename`` and the note
 ``operation: open|stat|read``. Interrupted calls are repeated and never seen. Using an object in a forked child raises
-``hashsieve.errors.ForkError``; closing and dropping it there is fine.
+``hashsieve.errors.ForkError``; dropping it there closes the child's copies of its descriptors.
 
-Threads: every call gives up the GIL while it is in the system. One walk, one open file or one directory may be closed while
-another thread is inside a call on it; the descriptor then lives until that call is over. Read one file in one thread.
+Threads: every call gives up the GIL while it is in the system. An open file or a kept directory may be closed while
+another thread is inside a call on it; the descriptor then lives until that call is over. All else that concerns one
+walk waits for its call in progress, so a walk that hangs in a dead mount is dropped, not closed. Read one file in one
+thread.
 
 ``os`` arguments take a capsule named ``hashsieve.hs_os`` with a table of system calls; None is the real system.
 """
@@ -96,14 +99,14 @@ def stat_root(path: StrOrBytesPath, follow: bool = False, *, os: object = None) 
     """Facts about *path* without opening it; with *follow*, about what its links lead to."""
 
 def cloud_only(system: Literal["windows", "macos", "linux"] | str, win_attributes: int, bsd_flags: int) -> bool:
-    """The decision behind ``FileStat.cloud_only`` for the attributes of one system; those of the others do not count."""
+    """The decision behind ``FileStat.cloud_only`` for the attributes of one system; those of others do not count."""
 
 @final
 class OpenPolicy:
     """Remembers where the system refuses to leave access times alone, so that the refusal is not paid at every open.
 
-    The flag is for owners and privileged processes, and some mounts refuse it to all; hence the memory is by mount, device
-    and owner, and needs ``stat`` at the open. Shared by any number of walks and threads.
+    The flag is for owners and privileged processes, and some mounts refuse it to all; hence the memory is by mount,
+    device and owner, and needs ``stat`` at the open. Shared by any number of walks and threads.
     """
 
     retry_count: int
@@ -150,7 +153,7 @@ class Visited:
     Past *limit_count* directories are entered without being remembered (32 MiB at the default). Safe in threads.
     """
 
-    def __init__(self, limit_count: int = 1_000_000) -> None: ...
+    def __new__(cls, limit_count: int = 1_000_000) -> Self: ...
     def add(self, dev: int, ino: int) -> bool:
         """Remembers a directory; False if it was known."""
     def __len__(self) -> int: ...
@@ -161,9 +164,9 @@ class Visited:
 class Directory(_Handle):
     """The directory that the items of a batch lie in. Two batches of one directory have two of these.
 
-    It works through the handle of the walk, and only until the walk leaves the directory: use it before the next call of
-    ``next_batch``, or ``keep()`` it. A kept one costs a descriptor until it is closed or dropped, and can be used from any
-    thread. One that can no longer be used raises ``ValueError``.
+    It works through the handle of the walk, and only until the walk leaves the directory: use it before the next call
+    of ``next_batch``, or ``keep()`` it. A kept one costs a descriptor until it is closed or dropped, and does not wait
+    for the walk. One that can no longer be used raises ``ValueError``.
     """
 
     path: bytes
@@ -200,24 +203,25 @@ class WalkItem:
 class Walker:
     """Walks one directory tree by directory handles; links are not followed, mounts are crossed unless skipped.
 
-    *root*: absolute path of a directory, taken as it is (not resolved; a link as root is an ERROR item). *skip*: absolute
-    directories below it that are not to be touched, each with a reason; compared with root + names by bytes. At most
-    *max_open_dirs* descriptors are held (kept Directories not counted). *visited*: identities not to be entered again.
+    *root*: absolute path of a directory, taken as it is (not resolved; a link as root is an ERROR item). *skip*:
+    absolute directories below it that are not to be touched, each with a reason; compared with root + names by bytes.
+    At most *max_open_dirs* descriptors are held (kept Directories not counted). *visited*: identities not to be entered
+    again.
 
     Order: the files of a directory, then its subdirectories, depth first. Every name is told once.
     """
 
     root: bytes
     done: bool
-    def __init__(
-        self,
+    def __new__(
+        cls,
         root: StrOrBytesPath,
         *,
         skip: Iterable[tuple[StrOrBytesPath, str]] = (),
         max_open_dirs: int = 16,
         visited: Visited | None = None,
         os: object = None,
-    ) -> None: ...
+    ) -> Self: ...
     def next_batch(self, max_count: int = 1024) -> list[WalkItem]:
         """The next items, at most *max_count* and ``MAX_BATCH_COUNT``, all of one directory; empty at the end only.
 

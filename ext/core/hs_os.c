@@ -1,8 +1,8 @@
-/* hs_os.c -- the real system behind hs_os: Linux in full, other POSIX systems without listing, Windows by descriptor only.
+/* hs_os.c -- the real system behind hs_os: Linux in full, other POSIX without listing, Windows by descriptor only.
  *
  * One call of the table is one system call: nothing is retried here. An interrupted call comes back as -EINTR and the
- * caller in core goes round, so that a test table which interrupts on purpose exercises the loops that run in the field.
- * The one exception is a second, older call where the kernel does not know the first (statx).
+ * caller in core goes round, so that a test table which interrupts on purpose exercises the loops that run in the
+ * field. The one exception is a second, older call where the kernel does not know the first (statx).
  *
  * What a system lacks answers -ENOSYS. All functions may be called from any thread; there is no state.
  */
@@ -14,7 +14,7 @@
 
 #include <errno.h>
 
-/* One read moves at most this much: macOS refuses more than INT_MAX, Linux cuts at about 2 GiB, Windows counts in 32 bits. */
+/* One read moves at most this much: macOS refuses more than INT_MAX, Windows counts in 32 bits. */
 #define READ_LIMIT_BYTES ((size_t)1 << 30)
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 
@@ -170,8 +170,8 @@ void hs_os_unmap(void *memory, size_t length) {
 #endif
 
 #if defined(SYS_statx)
-/* The kernel's struct statx (include/uapi/linux/stat.h), spelled out since C libraries disagree on whether and where they
- * declare it. 256 bytes; `spare` is written by newer kernels and not read here. */
+/* The kernel's struct statx (include/uapi/linux/stat.h), spelled out since C libraries disagree on whether and where
+ * they declare it. 256 bytes; `spare` is written by newer kernels and not read here. */
 struct kernel_time {
     int64_t seconds;
     uint32_t nanoseconds;
@@ -219,7 +219,7 @@ static int linux_statx(void *ctx, int dirfd, const char *name, hs_stat *out) {
         out->mnt_id = st.mask & STATX_MOUNT ? st.mnt_id : 0; /* since Linux 5.8 */
         return 0;
     }
-    /* Kernels before 4.11 lack the call; sandboxes that predate it refuse it with EPERM, which no stat means otherwise. */
+    /* Kernels before 4.11 lack the call; sandboxes older than it refuse it with EPERM, which a stat never means. */
     if (errno != ENOSYS && errno != EPERM) return -errno;
 #endif
     return posix_stat(ctx, dirfd, name, out);

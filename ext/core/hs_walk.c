@@ -14,7 +14,7 @@
  *     has fd -1 and either no name left or `lost` set.
  *   - names of frame i fill arena[names_begin, names_end), and names_end of frame i is names_begin of frame i + 1.
  *   - path holds the path of the top frame, NUL-terminated; the path of frame i is its prefix of path_bytes.
- *   - whatever can fail for lack of memory or descriptors is done before state moves on, so a failed call can be repeated.
+ *   - what can fail for lack of memory or descriptors is done before state moves on, so a failed call can be repeated.
  *   - all items of a batch lie in one directory, and while a FILE item is in the batch that directory is the top frame.
  */
 #include "hs_walk.h"
@@ -417,7 +417,7 @@ static int enter_next(hs_walk *w) {
 
 /* ------------------------------------------------------------------------------------------------ leaving */
 
-/* Opens frame `index` again, name by name from the deepest handle held above it. The handle or a negated errno value. */
+/* Opens frame `index` again, name by name from the deepest handle held above it. The handle or a negated errno. */
 static int walk_down(hs_walk *w, size_t index) {
     size_t from = index - 1;
     while (w->frames[from].fd < 0) from--; /* ends at the root, which is never closed */

@@ -8,7 +8,7 @@
  *   - The C stack does not grow with depth. At most `max_open_dirs` handles are held: the root's, the deepest ones and,
  *     while it is being opened, the next. A handle that was closed meanwhile is opened again through ".." of the child,
  *     else name by name from above; either way it counts only if device and inode are those recorded on the way down.
- *   - A directory identity (device, inode) is entered once per hs_visited, whatever mounts or overlapping roots lead to it.
+ *   - A directory identity (device, inode) is entered once per hs_visited, whatever mounts or roots lead to it.
  *   - A directory whose path the caller excluded is compared by its bytes and never touched, not even by a stat.
  *
  * Order: the files of a directory in the order the system lists them, then its subdirectories, depth first.
@@ -34,7 +34,7 @@ typedef struct hs_visited {
     void (*release)(void *lock);
 } hs_visited;
 
-/* Starts empty; allocates nothing. `seed` should differ between runs: inode numbers of a foreign filesystem can be chosen. */
+/* Starts empty; allocates nothing. `seed` should differ between runs: a foreign filesystem can choose its inodes. */
 void hs_visited_init(hs_visited *visited, size_t limit_count, uint64_t seed);
 void hs_visited_clear(hs_visited *visited);
 /* 1: not met before (now remembered, or not: see unrecorded_count); 0: met before. */
@@ -71,7 +71,7 @@ typedef struct hs_walk_dir {
     size_t path_bytes;
 } hs_walk_dir;
 
-/* A directory not to be entered: absolute path without a slash at the end, and the caller's number (>= 0) of the reason. */
+/* A directory not to be entered: absolute path without a slash at the end, and a number (>= 0) for the reason. */
 typedef struct hs_walk_skip {
     const char *path;
     size_t path_bytes;

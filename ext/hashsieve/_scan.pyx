@@ -1,19 +1,20 @@
 # cython: auto_pickle=False
 """Directory walks and files by handle: buffers, lifetimes, locks and exceptions around hs_walk and hs_os.
 
-The stub engine/hashsieve/_scan.pyi documents the names. No policy here: what is walked, skipped, opened or read is said by
-the caller.
+The stub engine/hashsieve/_scan.pyi documents the names. No policy here: what is walked, skipped, opened or read is
+said by the caller.
 
-Lifetimes: whoever holds a handle keeps the capsule of its system call table alive; no class that closes in __dealloc__ is
-ever cleared by the garbage collector before that (no_gc_clear), and none of them is part of a cycle of its own making.
+Lifetimes: whoever holds a handle keeps the capsule of its system call table alive; no class that closes in
+__dealloc__ is ever cleared by the garbage collector before that (no_gc_clear), and none of them is part of a cycle of
+its own making.
 
-Locks: one for each Walker, around everything that touches its C state; one for each Visited, around the table only. Both
-are waited for without the GIL. The visited lock is the inner one.
+Locks: one for each Walker, around everything that touches its C state; one for each Visited, around the table only.
+Both are waited for without the GIL. The visited lock is the inner one.
 """
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.pythread cimport (
@@ -72,8 +73,8 @@ cdef int _check_pid(int64_t pid, object what) except -1:
 
 cdef int _check_name(bytes name) except -1:
     """A single name: it must not lead out of the directory, nor end early in C."""
-    cdef size_t length = PyBytes_GET_SIZE(name)
-    cdef const char *text = PyBytes_AS_STRING(name)
+    cdef size_t length = len(name)
+    cdef const char *text = PyBytes_AsString(name)
     if length == 0 or memchr(text, 0, length) != NULL or memchr(text, 47, length) != NULL:
         raise UsageError(f"not the name of a directory entry: {name!r}")
     return 0
@@ -81,7 +82,7 @@ cdef int _check_name(bytes name) except -1:
 
 cdef bytes _path_of(object path):
     cdef bytes raw = _os.fsencode(path)
-    if PyBytes_GET_SIZE(raw) == 0 or b"\0" in raw:
+    if len(raw) == 0 or b"\0" in raw:
         raise UsageError(f"not a path: {raw!r}")
     return raw
 
@@ -424,7 +425,7 @@ cdef OpenFile _open(const hs_os *table, object capsule, int dirfd, bytes directo
                     FileStat facts):
     """Opens a file without moving its access time where the system allows it."""
     cdef OpenFile opened = OpenFile.__new__(OpenFile)
-    cdef const char *text = PyBytes_AS_STRING(name)
+    cdef const char *text = PyBytes_AsString(name)
     cdef int how = HS_OPEN_FILE_NOATIME
     cdef bint retried = False
     cdef int fd
@@ -574,6 +575,7 @@ cdef class Directory(_Handle):
 
 
 @cython.final
+@cython.no_gc  # refers to nothing that could refer back
 @cython.freelist(512)
 cdef class WalkItem:
     cdef readonly int event
@@ -592,7 +594,8 @@ cdef class WalkItem:
         return _joined(self.directory.path, self.name)
 
     def __repr__(self):
-        return f"<WalkItem {('FILE', 'SPECIAL', 'ERROR', 'GONE', 'SKIPPED')[self.event]} {self.path!r} {self.detail or ''}>"
+        event = ("FILE", "SPECIAL", "ERROR", "GONE", "SKIPPED")[self.event]
+        return f"<WalkItem {event} {self.path!r} {self.detail or ''}>"
 
 
 @cython.final
@@ -631,10 +634,10 @@ cdef class Walker:
             if skips == NULL:
                 raise MemoryError
             for i, (path, _) in enumerate(paths):
-                skips[i].path = PyBytes_AS_STRING(path)
-                skips[i].path_bytes = PyBytes_GET_SIZE(path)
+                skips[i].path = PyBytes_AsString(path)
+                skips[i].path_bytes = len(path)
                 skips[i].reason = i
-        status = hs_walk_new(&self._walk, self._table, PyBytes_AS_STRING(self.root), PyBytes_GET_SIZE(self.root), skips,
+        status = hs_walk_new(&self._walk, self._table, PyBytes_AsString(self.root), len(self.root), skips,
                              len(paths), &self._visited._visited, max_open_dirs)
         PyMem_Free(skips)
         if status == -ENOMEM:
@@ -710,7 +713,8 @@ cdef class Walker:
         return hs_walk_entered_count(self._walk) if self._walk != NULL else 0
 
     def close(self):
-        _check_pid(self._pid, self)
+        if hs_os_pid() != self._pid:
+            return  # the lock may be held by a thread that exists only in the parent; dropping frees without it
         _lock(self._mutex)
         hs_walk_free(self._walk)
         self._walk = NULL

@@ -50,7 +50,7 @@ class Faults:
         times: int = -1,
         how: Literal["file", "file-noatime", "dir"] | None = None,
     ) -> None:
-        """Lets matching calls fail: every one, the *nth* only, *every* k-th, or those from the *first* on (counted from 1);
+        """Lets matching calls fail: all, the *nth* only, *every* k-th, or those from the *first* on (counted from 1);
         at most *times* of them. Of several rules that fit, the first added says how."""
     def dress(
         self,

@@ -1,8 +1,8 @@
 """A system that misbehaves on request: a table of system calls around the real one. For tests only, never in a release.
 
-Every native that leaves the process takes such a table as a capsule, so ``Walker(root, os=Faults().capsule)`` walks through
-it. Every call takes the GIL, which guards the rules and counters, and gives it up while it is in the system. The callbacks may
-change the tree. See the stub.
+Every native that leaves the process takes such a table as a capsule, so ``Walker(root, os=Faults().capsule)`` walks
+through it. Every call takes the GIL, which guards the rules and counters, and gives it up while it is in the system.
+The callbacks may change the tree. See the stub.
 """
 
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_New, PyCapsule_SetContext

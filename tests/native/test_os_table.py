@@ -188,13 +188,12 @@ def test_a_file_swapped_for_a_link_is_never_read_from_outside(tmp_path):
                 with _scan.open_path(x) as opened:
                     seen.add(content(opened, 16))
             except OSError as error:
-                assert error.errno in (errno.ELOOP, errno.ENOENT)
                 seen.add(error.errno)
     finally:
         stop.set()
         thread.join()
-    assert b"outside" not in seen
     assert b"inside" in seen
+    assert seen <= {b"inside", errno.ELOOP, errno.ENOENT}
 
 
 def test_the_refusal_of_no_access_time_is_paid_once_for_each_mount_and_owner(tmp_path):

@@ -135,7 +135,9 @@ def remove_chain(root, name):
 
 # ---------------------------------------------------------------- the tree as it is
 
-entry_names = st.binary(min_size=1, max_size=12).filter(lambda b: b"/" not in b and b"\0" not in b and b not in (b".", b".."))
+entry_names = st.binary(min_size=1, max_size=12).filter(
+    lambda b: b"/" not in b and b"\0" not in b and b not in (b".", b"..")
+)
 trees = st.recursive(
     st.dictionaries(entry_names, st.sampled_from(["file", "link"]), max_size=6),
     lambda below: st.dictionaries(entry_names, st.one_of(st.sampled_from(["file", "link"]), below), max_size=6),
@@ -331,16 +333,16 @@ def test_running_out_of_descriptors_for_good_is_told_and_loses_nothing(tmp_path)
     for nth in range(1, 140, 3):
         faults = Faults()
         faults.fail("open", errno.EMFILE, first=nth, times=17)
-        files, refused = [], 0
+        files, refused = [], []
         with _scan.Walker(tmp_path, max_open_dirs=4, os=faults.capsule) as walker:
             while not walker.done:
                 try:
                     files += [item.path for item in walker.next_batch()]
                 except OSError as error:
-                    assert error.errno == errno.EMFILE
-                    refused += 1
+                    refused.append(error.errno)
         assert sorted(files) == expected
-        assert refused >= 1 or faults.calls["open"] < nth + 17
+        assert set(refused) <= {errno.EMFILE}
+        assert refused or faults.calls["open"] < nth + 17
         assert faults.open_most_count <= 4
         assert faults.open_count == 0
 
@@ -517,7 +519,11 @@ def test_excluded_directories_are_told_with_their_reason_and_not_touched(tmp_pat
     faults.record_opens = True
     stats = []
     faults.before_stat = stats.append
-    skip = [(bytes(tmp_path / "net"), "by-rule:network"), (f"{tmp_path}/local/proc/", "by-rule:pseudo"), ("/other", "x")]
+    skip = [
+        (bytes(tmp_path / "net"), "by-rule:network"),
+        (f"{tmp_path}/local/proc/", "by-rule:pseudo"),
+        ("/other", "x"),
+    ]
     rows = walk(tmp_path, skip=skip, os=faults.capsule)
     assert names(rows) == [bytes(tmp_path / "nets/f")]
     assert sorted(row for row in rows if row[0] == "skipped") == [
@@ -579,7 +585,10 @@ def test_a_directory_that_cannot_be_examined_is_an_error_of_its_own(tmp_path):
     faults = Faults()
     faults.fail("stat", errno.EIO, name=b"a")
     rows = walk(tmp_path, os=faults.capsule)
-    assert sorted(rows) == [("error", bytes(tmp_path / "a"), "stat", errno.EIO), ("file", bytes(tmp_path / "b/f"), None)]
+    assert sorted(rows) == [
+        ("error", bytes(tmp_path / "a"), "stat", errno.EIO),
+        ("file", bytes(tmp_path / "b/f"), None),
+    ]
     assert faults.open_count == 0
 
 
@@ -745,8 +754,8 @@ def test_a_directory_that_becomes_something_else_is_told_as_that(tmp_path, becom
 
 
 def spine(root):
-    """Five directories inside one another, each with a sibling that is listed after it, and a file in all of them, so that
-    every level is needed again on the way back. Returns the names from the top down, as (deeper, sibling)."""
+    """Five directories inside one another, each with a sibling that is listed after it, and a file in all of them, so
+    that every level is needed again on the way back. Returns the names from the top down, as (deeper, sibling)."""
     levels, at = [], root
     for level in range(5):
         for name in (f"p{level}", f"q{level}"):
@@ -954,9 +963,10 @@ def test_a_walk_made_before_a_fork_refuses_in_the_child(tmp_path):
     directory = walker.next_batch()[0].directory
 
     def child():
-        for use in (walker.next_batch, walker.close, lambda: directory.stat(b"top"), directory.keep):
+        for use in (walker.next_batch, lambda: directory.stat(b"top"), directory.keep):
             with pytest.raises(ForkError):
                 use()
+        walker.close()
         return True
 
     assert in_child(child)
