@@ -1,0 +1,51 @@
+"""The command line: one file per command; parsing, printing and exit codes, no logic.
+
+Exit codes: 0 everything examined, nothing known; 1 at least one match; 2 usage or fatal, nothing published; 3 nothing known
+but something failed, changed or was left out; 130 and 143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; used as the console script."""
+    from . import signals
+
+    with signals.installed():
+        return _guarded(argv)
+
+
+def _guarded(argv: Sequence[str] | None) -> int:
+    from ..errors import HashsieveError
+    from . import app, output, signals
+
+    try:
+        code = app.run(argv)
+        sys.stdout.flush()
+        return code
+    except (output.ClosedPipe, BrokenPipeError):
+        # The exit code must not say that everything was examined.
+        silence_stdout()
+        return 3
+    except signals.Stopped as stopped:
+        output.note(f"hashsieve: stopped by {stopped.name}; nothing was published")
+        return stopped.exit_code
+    except HashsieveError as problem:
+        output.note(f"hashsieve: {problem}")
+        return problem.exit_code
+    except MemoryError as problem:
+        output.note(f"hashsieve: no memory: {problem}")
+        return 2
+
+
+def silence_stdout() -> None:
+    """Whoever read our output has gone; Python flushes it once more at exit and needs somewhere to put it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

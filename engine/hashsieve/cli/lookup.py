@@ -1,0 +1,88 @@
+"""``hashsieve lookup``: are these digests listed?"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UsageError, shown
+from . import output
+from .options import JsonOption, SetsOption
+
+if TYPE_CHECKING:
+    from ..hashset.hashset import HashSet
+
+_BY_LENGTH = {32: ("md5",), 40: ("sha1",), 64: ("sha256", "blake3")}
+
+
+def command(
+    sets: SetsOption,
+    digests: Annotated[
+        list[str], typer.Argument(metavar="DIGEST...", help="Hex digests, also as KIND:HEX; - reads them from standard input.")
+    ],
+    json: JsonOption = False,
+) -> int:
+    """Look digests up. Exit code 1 when anything known-bad was found."""
+    from ..hashset.hashset import HashSet
+    from ..scan.verdict import Ruling, judge, look_up
+
+    found_bad = False
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(HashSet.open(path)) for path in sets]
+        for text in _texts(digests):
+            kind, digest = _parse(text, opened)
+            hits, failures = look_up(opened, {kind: digest})
+            for _, problem in failures:
+                raise problem
+            ruling = judge(hits, {kind: digest}).ruling
+            found_bad |= ruling is Ruling.KNOWN_BAD
+            if json:
+                entries = [output.entry_json(hit.entry) | {"set": hit.set.root.hex()} for hit in hits]
+                output.line({"digest": digest.hex(), "kind": kind, "known": bool(hits), "ruling": ruling.value, "entries": entries})
+            else:
+                told = output.describe([hit.entry for hit in hits]) if hits else "not listed"
+                output.say(f"{digest.hex()}  {kind}  {told}")
+    return 1 if found_bad else 0
+
+
+def _texts(digests: Sequence[str]) -> Iterator[str]:
+    for digest in digests:
+        if digest != "-":
+            yield digest
+            continue
+        for number, raw in enumerate(sys.stdin.buffer, start=1):
+            text = raw.strip()
+            if not text:
+                continue
+            try:
+                yield text.decode("ascii")
+            except UnicodeDecodeError:
+                raise UsageError(f"standard input, line {number}: not a hex digest") from None
+
+
+def _parse(text: str, sets: Sequence[HashSet]) -> tuple[str, bytes]:
+    """Kind and bytes of a digest as typed; 64 hex digits without a kind mean whichever of the two the sets have and know."""
+    name, colon, rest = text.rpartition(":")
+    hexadecimal = rest.strip()
+    kinds = _BY_LENGTH.get(len(hexadecimal), ())
+    try:
+        digest = bytes.fromhex(hexadecimal)
+        if len(digest) * 2 != len(hexadecimal):
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"{shown(text[:100])!r} is not a hex digest") from None
+    if not kinds:
+        raise UsageError(f"{shown(text[:100])!r} has {len(hexadecimal)} hex digits; MD5 has 32, SHA-1 40, SHA-256 and BLAKE3 64")
+    if colon:
+        kind = name.strip().lower().replace("-", "")
+        if kind not in kinds:
+            raise UsageError(f"{shown(name[:100])!r} is not a digest kind of {len(hexadecimal)} hex digits")
+        return kind, digest
+    for kind in kinds:
+        if any(each.find(kind, digest) for each in sets):
+            return kind, digest
+    return next((kind for kind in kinds if any(kind in each.kinds for each in sets)), kinds[0]), digest
