@@ -583,7 +583,7 @@ hs_set_status hs_set_confirm(const hs_set *set, unsigned code, const uint8_t *di
     uint64_t fence = 0, held = UINT64_MAX;
     unsigned row = 0;
     if (!kind->fences) return fail(error, HS_SET_NOT_LOADED, "the digest kind was not loaded", 0, 0);
-    hs_sort_rows((uint8_t *)candidates, count, sizeof *candidates, sizeof candidates->prefix);
+    hs_sort_rows((uint8_t *)candidates, count, sizeof *candidates, sizeof candidates->prefix, NULL, NULL);
     for (uint64_t i = 0; i < count; i++) {
         const uint8_t *digest = digests + candidates[i].index * width;
         uint64_t prefix = hs_load64be(candidates[i].prefix);
