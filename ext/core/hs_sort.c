@@ -90,26 +90,28 @@ HS_INLINE int partition(uint8_t *rows, uint64_t count, size_t width, size_t *dep
     return 1;
 }
 
-static void sort_from(uint8_t *rows, uint64_t count, size_t width, size_t depth, size_t key_bytes) {
+static void sort_from(sorter *s, uint8_t *rows, uint64_t count, size_t depth) {
     uint64_t end[256];
-    if (!partition(rows, count, width, &depth, key_bytes, end)) return;
+    if (stopped(s, count) || !partition(rows, count, s->width, &depth, s->key_bytes, end)) return;
     for (int b = 0; b < 256; b++) {
         uint64_t from = b ? end[b - 1] : 0;
-        if (end[b] - from > 1) sort_from(rows + from * width, end[b] - from, width, depth + 1, key_bytes);
+        if (end[b] - from > 1) sort_from(s, rows + from * s->width, end[b] - from, depth + 1);
     }
 }
 
 /* The same for the candidates of a lookup: with constant widths the compiler moves a row in one register. */
-static void sort_candidates(uint8_t *rows, uint64_t count, size_t depth) {
+static void sort_candidates(sorter *s, uint8_t *rows, uint64_t count, size_t depth) {
     uint64_t end[256];
-    if (!partition(rows, count, 16, &depth, 8, end)) return;
+    if (stopped(s, count) || !partition(rows, count, 16, &depth, 8, end)) return;
     for (int b = 0; b < 256; b++) {
         uint64_t from = b ? end[b - 1] : 0;
-        if (end[b] - from > 1) sort_candidates(rows + from * 16, end[b] - from, depth + 1);
+        if (end[b] - from > 1) sort_candidates(s, rows + from * 16, end[b] - from, depth + 1);
     }
 }
 
-void hs_sort_rows(uint8_t *rows, uint64_t count, size_t width, size_t key_bytes) {
-    if (width == 16 && key_bytes == 8) sort_candidates(rows, count, 0);
-    else sort_from(rows, count, width, 0, key_bytes);
+int hs_sort_rows(uint8_t *rows, uint64_t count, size_t width, size_t key_bytes, hs_sort_poll poll, void *ctx) {
+    sorter s = {width, key_bytes, poll, ctx, 0, 0};
+    if (width == 16 && key_bytes == 8) sort_candidates(&s, rows, count, 0);
+    else sort_from(&s, rows, count, 0);
+    return s.stopped;
 }
