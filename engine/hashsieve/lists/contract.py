@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from hashsieve.errors import shown
+from hashsieve.errors import UsageError, shown
 from hashsieve.model import DigestKind, Record, Role
 
 if TYPE_CHECKING:
@@ -125,6 +125,13 @@ class Job:
     options: ListOptions
     source: str
     report: ListReport
+
+    @property
+    def role(self) -> Role:
+        """The role of all records of an ungraded list; raises :class:`UsageError` if none was given."""
+        if self.options.role is None:
+            raise UsageError("the list does not say what it means and no role was given")
+        return self.options.role
 
 
 class Reader(Protocol):

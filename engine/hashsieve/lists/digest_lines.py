@@ -28,8 +28,8 @@ from hashsieve.lists.build import new_record
 from hashsieve.lists.contract import FormatInfo, Job, excerpt
 from hashsieve.lists.digests import EMPTY, FOREIGN_EMPTY, HEX_WIDTHS, UNIVERSAL, UNSUPPORTED_WIDTHS, is_hex, why_bad
 from hashsieve.lists.lines import line_end, split_lines
-from hashsieve.lists.source import Source, decode_sample
-from hashsieve.model import DigestKind, Listing, Record, Role
+from hashsieve.lists.source import SAMPLE_BYTES, Source, decode_sample
+from hashsieve.model import DigestKind, Listing, Record
 
 __all__ = ["DIGEST_LINES", "DigestLines"]
 
@@ -71,8 +71,8 @@ class DigestLines:
         A text of nothing but blank and comment lines counts too: as a list without rows.
         """
         lines = sample.split(line_end(sample))
-        if len(lines) > 1:
-            lines.pop()  # empty, or perhaps cut by the end of the sample
+        if len(sample) >= SAMPLE_BYTES // 2 and len(lines) > 1:
+            lines.pop()  # perhaps cut by the end of the sample, which UTF-16 has halved
         rows = [row for line in lines if (row := line.strip()) and not row.startswith(b"#")]
         if not rows:
             return "holds only blank and comment lines"
@@ -98,7 +98,7 @@ class _Rows:
 
     def __init__(self, job: Job) -> None:
         self._report = job.report
-        self._listing = Listing(job.source, Role(job.options.role))
+        self._listing = Listing(job.source, job.role)
         self._declared = job.options.digest
         self._row_count = 0
         # The fast path takes rows like the last one that was taken: width in hex digits, kind, and the tag with its

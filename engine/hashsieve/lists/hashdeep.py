@@ -18,7 +18,7 @@ from hashsieve.lists.contract import FormatInfo, Job, ListReport, excerpt
 from hashsieve.lists.digests import UNIVERSAL, why_bad
 from hashsieve.lists.lines import line_end, split_lines
 from hashsieve.lists.source import Source, decode_sample
-from hashsieve.model import DigestKind, Listing, Record, Role
+from hashsieve.model import DigestKind, Listing, Record
 
 __all__ = ["HASHDEEP", "Hashdeep"]
 
@@ -69,7 +69,7 @@ class _Rows:
 
     def __init__(self, job: Job) -> None:
         self._report: ListReport = job.report
-        self._listing = Listing(job.source, Role(job.options.role))
+        self._listing = Listing(job.source, job.role)
         self._columns: _Columns | None = None
         self._versioned = False
         self._rows_seen = False

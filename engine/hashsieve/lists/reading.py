@@ -108,19 +108,25 @@ def detect(sample: bytes, name: str) -> Detection:
     The rule: after decoding by the byte order mark, the first of these that holds. A JSON object with a VICS data
     model marker, or with a ``value`` array and media members, is ``vics``. A hashdeep header as the first line that is
     neither blank nor a comment is ``hashdeep``. If at least half of all rows in the sample have the shape of a digest
-    line, it is ``digest-lines``. One odd row, first or not, decides nothing.
+    line, it is ``digest-lines``. So is a text of nothing but blank and comment lines. One odd row, first or not,
+    decides nothing. Raises :class:`ListFormatError` for text in UTF-32, and in UTF-16 without a byte order mark.
     """
     if not sample:
         return Detection(None, "the file is empty")
-    for magic, wrapper in _COMPRESSED.items():
-        if sample.startswith(magic):
-            return Detection(None, f"the file is compressed ({wrapper}); unpack it first")
+    wrapper = _wrapper(sample)
+    if wrapper is not None:
+        return Detection(None, f"the file is compressed ({wrapper}); unpack it first")
     text = decode_sample(sample)
     for reader in _READERS:
         why = reader.recognise(text, name)
         if why is not None:
             return Detection(reader.info.name, why)
     return Detection(None, "the content is of no known format")
+
+
+def _wrapper(sample: bytes) -> str | None:
+    """The name of the compression that *sample* begins with, or None."""
+    return next((name for magic, name in _COMPRESSED.items() if sample.startswith(magic)), None)
 
 
 def _checked(options: ListOptions) -> ListOptions:
@@ -151,12 +157,12 @@ def _reader_for(source: Source, options: ListOptions) -> Reader:
     path = shown(source.path)
     if not sample:
         raise ListEmptyError(f"{path}: the file is empty")
+    if options.format is not None and _wrapper(sample) is None:
+        return _named_reader(options.format)
     try:
         detection = detect(sample, source.name)
     except ListFormatError as error:
         raise _with_path(error, path) from error
-    if options.format is not None:
-        return _named_reader(options.format)
     if detection.format is None:
         known = ", ".join(info.name for info in FORMATS)
         raise ListFormatError(f"{path}: {detection.why}; name the format with --format ({known})")
