@@ -225,10 +225,10 @@ static void let_go(hs_walk *w, frame *f) {
     w->open_count--;
 }
 
-/* Closes the shallowest handle that the walk can do without: not the root's, the top's, or that of frame `in_use`. */
-static int close_spare(hs_walk *w, size_t in_use) {
+/* Closes the shallowest handle that the walk can do without: not the root's or the top's. */
+static int close_spare(hs_walk *w) {
     for (size_t i = w->first_open; i + 1 < w->depth; i++) {
-        if (w->frames[i].fd < 0 || i == in_use) continue;
+        if (w->frames[i].fd < 0) continue;
         let_go(w, &w->frames[i]);
         while (w->first_open + 1 < w->depth && w->frames[w->first_open].fd < 0) w->first_open++;
         return 1;
@@ -239,12 +239,12 @@ static int close_spare(hs_walk *w, size_t in_use) {
 static int no_handles(int status) { return status == -EMFILE || status == -ENFILE; }
 
 /* A directory handle for `name` in `dirfd`, or a negated errno value. When the system has none to give, the spare ones
- * of the walk go first. `in_use` is the frame that dirfd belongs to, 0 if to none. */
-static int open_dir(hs_walk *w, int dirfd, const char *name, size_t in_use) {
-    while (w->open_count >= w->max_open_dirs && close_spare(w, in_use)) {}
+ * of the walk go first; dirfd must not be one of them. */
+static int open_dir(hs_walk *w, int dirfd, const char *name) {
+    while (w->open_count >= w->max_open_dirs && close_spare(w)) {}
     for (;;) {
         int fd = w->os->openat(w->os->ctx, dirfd, name, HS_OPEN_DIR);
-        if (fd == -EINTR || (no_handles(fd) && close_spare(w, in_use))) continue;
+        if (fd == -EINTR || (no_handles(fd) && close_spare(w))) continue;
         return fd;
     }
 }
@@ -293,9 +293,9 @@ static const hs_walk_skip *skip_of(const hs_walk *w, size_t path_bytes) {
 }
 
 /* Opens a directory and examines it through its handle. The handle, or a negated errno value of *operation. */
-static int open_and_stat(hs_walk *w, int dirfd, const char *name, size_t in_use, hs_stat *st, int *operation) {
+static int open_and_stat(hs_walk *w, int dirfd, const char *name, hs_stat *st, int *operation) {
     *operation = HS_WALK_OPEN;
-    int fd = open_dir(w, dirfd, name, in_use);
+    int fd = open_dir(w, dirfd, name);
     if (fd < 0) return fd;
     *operation = HS_WALK_STAT;
     int status = stat_name(w, fd, NULL, st);
@@ -327,7 +327,7 @@ static int enter_root(hs_walk *w) {
     if (status) return status;
     hs_stat st;
     int operation;
-    int fd = open_and_stat(w, -1, w->path, 0, &st, &operation);
+    int fd = open_and_stat(w, -1, w->path, &st, &operation);
     if (no_handles(fd) || fd == -ENOSYS) return fd;
     w->started = 1;
     if (fd < 0) {
@@ -390,7 +390,7 @@ static int enter_next(hs_walk *w) {
 
     hs_stat st;
     int operation;
-    int fd = open_and_stat(w, f->fd, name, w->depth - 1, &st, &operation);
+    int fd = open_and_stat(w, f->fd, name, &st, &operation);
     if (no_handles(fd)) {
         shorten_path(w);
         return fd;
@@ -398,7 +398,7 @@ static int enter_next(hs_walk *w) {
     f->names_next = after;
     if (fd >= 0 && hs_visited_add(w->visited, st.dev, st.ino)) {
         push(w, fd, &st, name_offset, path_bytes);
-        return w->item_count ? DELIVER : GO_ON;
+        return GO_ON; /* items so far are delivered before the listing begins */
     }
     shorten_path(w);
     if (fd >= 0) {
@@ -417,18 +417,16 @@ static int enter_next(hs_walk *w) {
 
 /* ------------------------------------------------------------------------------------------------ leaving */
 
-/* Opens frame `index` again, name by name from the deepest handle held above it. The handle or a negated errno. */
+/* Opens frame `index` again, name by name from the root. The handle or a negated errno. */
 static int walk_down(hs_walk *w, size_t index) {
-    size_t from = index - 1;
-    while (w->frames[from].fd < 0) from--; /* ends at the root, which is never closed */
-    int at = w->frames[from].fd;
-    for (size_t i = from + 1; i <= index; i++) {
+    int at = w->frames[0].fd;
+    for (size_t i = 1; i <= index; i++) {
         const frame *f = &w->frames[i];
-        int is_borrowed = i == from + 1;
+        int is_borrowed = i == 1;
         char behind = w->path[f->path_bytes];
         w->path[f->path_bytes] = 0;
         w->open_count += !is_borrowed; /* a handle in passing counts against the limit too */
-        int next = open_dir(w, at, w->path + f->name_offset, from);
+        int next = open_dir(w, at, w->path + f->name_offset);
         w->open_count -= !is_borrowed;
         w->path[f->path_bytes] = behind;
         if (!is_borrowed) close_fd(w, at);
@@ -449,7 +447,7 @@ static int leave(hs_walk *w) {
         int needed = parent->names_next != parent->names_end && !parent->lost;
         if (parent->fd < 0 && f->fd >= 0) {
             /* Done even for a parent with nothing left to enter: its own parent is reached through it. */
-            int fd = open_dir(w, f->fd, "..", 0);
+            int fd = open_dir(w, f->fd, "..");
             if (no_handles(fd) && needed) return fd;
             if (fd >= 0 && is_frame(w, fd, parent))
                 hold(w, index, fd);

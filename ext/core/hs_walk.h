@@ -7,7 +7,7 @@
  *     link, and then examined through its own handle. Depth and path length are bounded by memory only.
  *   - The C stack does not grow with depth. At most `max_open_dirs` handles are held: the root's, the deepest ones and,
  *     while it is being opened, the next. A handle that was closed meanwhile is opened again through ".." of the child,
- *     else name by name from above; either way it counts only if device and inode are those recorded on the way down.
+ *     else name by name from the root; either way it counts only if device and inode are those recorded on the way down.
  *   - A directory identity (device, inode) is entered once per hs_visited, whatever mounts or roots lead to it.
  *   - A directory whose path the caller excluded is compared by its bytes and never touched, not even by a stat.
  *

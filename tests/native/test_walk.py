@@ -794,6 +794,51 @@ def test_a_directory_moved_away_while_it_is_walked_does_not_lose_its_old_sibling
     assert {row[0] for row in rows} <= {"file", "skipped"}
 
 
+def test_the_way_up_is_tried_again_when_descriptors_are_free(tmp_path):
+    # After the move only ".." leads back, so taking the way down for want of a descriptor would lose the siblings.
+    (a, _), _, _, _, (e, _) = spine(tmp_path)
+    expected = by_os_walk(tmp_path)[0]
+    faults = Faults()
+    faults.fail("open", errno.EMFILE, name=b"..", times=1)
+    moved, files, refused = [], [], []
+
+    def hook(name, fd):
+        if name == os.fsencode(e) and not moved:
+            moved.append((tmp_path / a).rename(tmp_path / "another"))
+
+    faults.after_list = hook
+    with _scan.Walker(tmp_path, max_open_dirs=3, os=faults.capsule) as walker:
+        while not walker.done:
+            try:
+                files += [item.path for item in walker.next_batch()]
+            except OSError as error:
+                refused.append(error.errno)
+    assert refused == [errno.EMFILE]
+    assert sorted(files) == expected
+
+
+def test_the_way_down_from_the_root_is_tried_again_when_descriptors_are_free(tmp_path):
+    spine(tmp_path)
+    expected = by_os_walk(tmp_path)[0]
+    for first in range(1, 40):
+        faults = Faults()
+        faults.fail("open", errno.EMFILE, first=first, times=2)
+        faults.fail("open", errno.EACCES, name=b"..")
+        files = []
+        with _scan.Walker(tmp_path, max_open_dirs=3, os=faults.capsule) as walker:
+            while not walker.done:
+                try:
+                    batch = walker.next_batch()
+                except OSError as error:
+                    assert error.errno == errno.EMFILE  # noqa: PT017
+                else:
+                    assert {item.event for item in batch} <= {_scan.FILE}
+                    files += [item.path for item in batch]
+        assert sorted(files) == expected
+        assert faults.open_most_count <= 3
+        assert faults.open_count == 0
+
+
 def test_what_can_not_be_found_again_is_an_error_for_each_name(tmp_path):
     (a, z1), (b, z2), (c, z3), _, (e, _) = spine(tmp_path)
     expected = by_os_walk(tmp_path)[0]
