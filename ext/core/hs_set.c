@@ -113,6 +113,12 @@ hs_set_status hs_set_read(const hs_set *set, const hs_section *section, uint64_t
 
 /* ---- opening -------------------------------------------------------------------------------------------------- */
 
+static int all_zero(const uint8_t *bytes, size_t length) {
+    uint8_t any = 0;
+    for (size_t i = 0; i < length; i++) any |= bytes[i];
+    return !any;
+}
+
 static hs_set_status parse_header(hs_set *set, const uint8_t *h, hs_set_error *error) {
     if (memcmp(h, MAGIC, sizeof MAGIC) != 0) return bad(error, "not a hash set: the file does not start with its magic");
     if (hs_load32le(h + 16) != 0x01020304u) return bad(error, "the byte order mark is wrong");
@@ -131,6 +137,8 @@ static hs_set_status parse_header(hs_set *set, const uint8_t *h, hs_set_error *e
     set->page_list_offset = hs_load64le(h + 96);
     set->page_list_bytes = hs_load64le(h + 104);
     set->filter_millibits = hs_load32le(h + 112);
+    if (!all_zero(set->seal_key_id, sizeof set->seal_key_id))
+        return fail(error, HS_SET_NEWER, "the set is sealed, which this version cannot open", 0, 0);
     if (set->sizes_policy > 1) return bad(error, "unknown sizes policy");
     if (set->section_count > HS_SET_MAX_SECTIONS) return bad(error, "too many sections");
     if (set->entry_count >= (uint64_t)1 << 62) return bad(error, "impossible number of entries");
@@ -222,6 +230,9 @@ static hs_set_status parse_shape(hs_set *set, const hs_section *s, hs_set_error 
     uint64_t first = set->shape_count ? out[-1].first_entry + out[-1].count : 0;
     if (set->shape_count && out[-1].shape >= shape)
         return fail(error, HS_SET_FORMAT, "shapes are out of order", s->id, 0);
+    /* The test shape is the greatest, so nothing follows it: a second one would be a second test entry. */
+    if (shape & HS_SHAPE_TEST && (s->count != 1 || (set->shape_count && out[-1].shape & HS_SHAPE_TEST)))
+        return fail(error, HS_SET_FORMAT, "there is more than one test entry", s->id, 0);
     out->section = s;
     out->shape = shape;
     out->first_entry = first;
@@ -276,7 +287,10 @@ static hs_set_status assign_sections(hs_set *set, hs_set_error *error) {
     for (unsigned i = 0; i < set->section_count; i++) {
         const hs_section *s = &set->sections[i];
         hs_set_status status = HS_SET_OK;
-        switch (s->id >> 8) {
+        unsigned type = s->id >> 8;
+        if ((type == HS_SECTION_META || type == HS_SECTION_GROUPS || type == HS_SECTION_REFS) && s->id & 0xff)
+            return fail(error, HS_SET_FORMAT, "a section that has no subject names one", s->id, 0);
+        switch (type) {
         case HS_SECTION_META: set->meta = s; break;
         case HS_SECTION_GROUPS: set->groups = s; break;
         case HS_SECTION_REFS: set->refs = s; break;
@@ -292,6 +306,7 @@ static hs_set_status assign_sections(hs_set *set, hs_set_error *error) {
         if (status != HS_SET_OK) return status;
     }
     if (!set->meta) return bad(error, "the description section is missing");
+    if (set->meta->length > HS_SET_MAX_META_BYTES) return bad(error, "the description section is impossibly long");
     for (unsigned k = 0; k < HS_SET_KINDS; k++) {
         hs_set_kind *kind = &set->kinds[k];
         if (!kind->filter_section && !kind->fence_section && !kind->table_section && !kind->shared_section) continue;
@@ -310,16 +325,15 @@ static hs_set_status assign_sections(hs_set *set, hs_set_error *error) {
     return check_implicit(set, error);
 }
 
-static int all_zero(const uint8_t *bytes, size_t length) {
-    uint8_t any = 0;
-    for (size_t i = 0; i < length; i++) any |= bytes[i];
-    return !any;
-}
-
 static hs_set_status open_checked(hs_set *set, uint8_t *buffer, hs_set_error *error) {
     hs_set_status status = read_exactly(set, 0, buffer, HS_SET_PAGE_BYTES, error);
     if (status != HS_SET_OK) return status;
     if ((status = parse_header(set, buffer, error)) != HS_SET_OK) return status;
+    /* The root page first: a file that was cut or stretched is turned away before any memory is asked for. */
+    uint8_t trailer[HS_SET_PAGE_BYTES];
+    status = read_exactly(set, set->file_bytes - HS_SET_PAGE_BYTES, trailer, sizeof trailer, error);
+    if (status != HS_SET_OK) return status;
+    if (memcmp(trailer, TRAILER_MAGIC, sizeof TRAILER_MAGIC) != 0) return bad(error, "the last page is not the root page");
     /* The page list is bounded by the real file length by now. Its own padding is read with it and must be zero. */
     uint64_t list_pages = pages_of(set->page_list_bytes) * HS_SET_PAGE_BYTES;
     set->page_hashes = malloc((size_t)(list_pages ? list_pages : 1));
@@ -331,10 +345,6 @@ static hs_set_status open_checked(hs_set *set, uint8_t *buffer, hs_set_error *er
     hs_sha256_update(&s, buffer, HS_SET_PAGE_BYTES);
     hs_sha256_update(&s, set->page_hashes, (size_t)set->page_list_bytes);
     hs_sha256_final(&s, set->root);
-    uint8_t trailer[HS_SET_PAGE_BYTES];
-    status = read_exactly(set, set->file_bytes - HS_SET_PAGE_BYTES, trailer, sizeof trailer, error);
-    if (status != HS_SET_OK) return status;
-    if (memcmp(trailer, TRAILER_MAGIC, sizeof TRAILER_MAGIC) != 0) return bad(error, "the last page is not the root page");
     if (memcmp(trailer + 8, set->root, sizeof set->root) != 0)
         return fail(error, HS_SET_DAMAGED, "header and page list do not agree with the root", 0, 0);
     if (!all_zero(trailer + 40, sizeof trailer - 40) ||
@@ -357,6 +367,7 @@ hs_set_status hs_set_open(hs_set *set, const hs_os *os, int fd, uint32_t cpu_fea
         error->os_errno = -got;
         return HS_SET_IO;
     }
+    if ((st.mode & 0170000) != 0100000) return bad(error, "not a regular file");
     set->file_bytes = st.size;
     if (st.size < 2 * HS_SET_PAGE_BYTES || st.size % HS_SET_PAGE_BYTES || st.size >= (uint64_t)1 << 62)
         return bad(error, "the file's length is not that of a hash set");
@@ -634,6 +645,8 @@ hs_set_status hs_set_further(const hs_set *set, unsigned code, uint64_t row, uin
     if (hs_load_le(pair, kind->shared_row_width) != row) return HS_SET_OK;
     *found = 1;
     *entry = hs_load_le(pair + kind->shared_row_width, kind->shared_width - kind->shared_row_width);
+    if (*entry > set->entry_count)
+        return fail(error, HS_SET_FORMAT, "a row names an entry that is not there", s->id, page->number);
     return HS_SET_OK;
 }
 

@@ -23,7 +23,8 @@ enum {
     HS_SET_MAX_SECTIONS = (HS_SET_PAGE_BYTES - HS_SET_HEADER_BYTES) / HS_SET_SECTION_BYTES,
     HS_SET_VERSION = 1,
     HS_SET_KINDS = 4,            /* MD5, SHA-1, SHA-256, BLAKE3: codes 1..4 */
-    HS_SET_MAX_SHAPES = 16
+    HS_SET_MAX_SHAPES = 16,
+    HS_SET_MAX_META_BYTES = 64 * 1024 * 1024 /* the description section */
 };
 
 /* Section types; a section id is type << 8 | subject (a kind code, or a shape = bit set of kind codes). */

@@ -35,6 +35,7 @@ cdef class SetFile:
     cdef readonly str path
     cdef object os_capsule
     cdef bint open_
+    cdef bint ready[4]  # set under the GIL when a kind is loaded: a lookup in another thread sees all of it or nothing
     cdef int users
 
     def __init__(self, path, *, os_capsule=None):
@@ -100,11 +101,13 @@ cdef class SetFile:
         if self.users:
             raise SetError(f"{shown(self.path)}: the set is in use by another thread")
         self.open_ = False
+        memset(self.ready, 0, sizeof(self.ready))
         core.hs_set_close(&self.set)
         os.close(self.set.fd)
 
     @property
     def closed(self):
+        """Was ``close`` called?"""
         return not self.open_
 
     @property
@@ -171,10 +174,12 @@ cdef class SetFile:
             self.leave()
         if status != core.HS_SET_OK:
             self.raise_for(&error)
+        self.ready[kind - 1] = self.set.kinds[kind - 1].filter.blocks != NULL
 
     def loaded(self, unsigned kind):
+        """Is the filter of this kind in memory?"""
         self.check_kind(kind)
-        return self.set.kinds[kind - 1].filter.blocks != NULL
+        return bool(self.ready[kind - 1])
 
     def filter_bytes(self, unsigned kind):
         """Size of the kind's filter in bytes, whether loaded or not."""
@@ -228,7 +233,7 @@ cdef class SetFile:
         self.check_kind(kind)
         if not self.open_:
             raise SetError(f"{shown(self.path)}: the set was closed")
-        if self.set.kinds[kind - 1].filter.blocks == NULL:
+        if not self.ready[kind - 1]:
             raise SetError(f"{shown(self.path)}: the digest kind was not loaded")
         return 0
 

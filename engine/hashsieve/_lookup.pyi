@@ -1,0 +1,130 @@
+"""Native reader of ``.hset`` files: open, verify, look up. Source: ext/hashsieve/_lookup.pyx, ext/core/hs_set.c.
+
+Digest kinds are codes here: 1 MD5 (16 bytes), 2 SHA-1 (20), 3 SHA-256 (32), 4 BLAKE3 (32). Digests are packed: n of
+them are n times that many bytes in one contiguous buffer of unsigned bytes.
+
+Every answer comes from bytes that were checked against the set's root: header, page list, filters and fences when they
+are loaded, everything else page by page at every read. The file is read by position through the descriptor opened
+first; it is never mapped, and replacing it under its name changes nothing.
+
+Threads: any number may look up in one :class:`SetFile` at once, and a kind may be loaded meanwhile;
+:meth:`SetFile.load` itself is for one thread at a time. The GIL is released around every batch, read and check. Forks:
+usable in both processes.
+
+Errors: SetFormatError (not a set, or one this version cannot read), SetVersionError (made for a newer reader),
+SetDamagedError (bytes disagree with the root or cannot be read), SetError (cannot be opened, closed, kind not loaded),
+MemoryError, and ValueError for buffers and codes that do not fit.
+"""
+
+from collections.abc import Callable
+from os import PathLike
+from typing import Final, TypedDict, final
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Buffer
+
+META: Final[int]
+FILTER: Final[int]
+FENCES: Final[int]
+TABLE: Final[int]
+SHARED: Final[int]
+ENTRIES: Final[int]
+GROUPS: Final[int]
+REFS: Final[int]
+SECTION_NAMES: Final[dict[int, str]]
+"""Section types (docs/format/hset.md) and what messages call them."""
+
+class Header(TypedDict):
+    generation: int
+    valid_until: int
+    """Seconds since 1970, UTC; 0 = no end."""
+    entries: int
+    """The built-in test entry not counted."""
+    pages: int
+    """Pages of 4096 bytes that :meth:`SetFile.verify` checks."""
+    file_bytes: int
+    sizes: str
+    """``trusted`` or ``ignored``."""
+    bits_per_entry: float
+    root: bytes
+    """32 bytes: the set's identity."""
+    seal_key_id: bytes
+    """16 bytes, zero where the set is not sealed."""
+    kinds: tuple[int, ...]
+    shapes: tuple[tuple[int, int], ...]
+    """(shape, number of entries) in the order of entries; a shape is a bit set of ``1 << (kind - 1)``, with 0x80 for
+    the built-in test entry."""
+
+@final
+class SetFile:
+    """An open set file, one generation for ever."""
+
+    path: str
+
+    def __init__(
+        self, path: str | bytes | PathLike[str] | PathLike[bytes], *, os_capsule: object | None = None
+    ) -> None:
+        """Checks header, section table, page list and root; loads no filter. ``os_capsule``: a table of system calls to
+        read through, named ``hashsieve.hs_os`` (tests).
+        """
+
+    def close(self) -> None:
+        """Gives memory and file back. SetError while another thread is in a lookup. Closing twice is fine."""
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def header(self) -> Header: ...
+    def meta(self) -> bytes:
+        """The description section, checked: JSON in UTF-8."""
+
+    def groups(self) -> bytes:
+        """The listing groups section, checked; empty where there is none."""
+
+    def refs(self, offset: int, length: int) -> bytes:
+        """``length`` bytes (cut at the section's end) at ``offset`` of the record id section, checked."""
+
+    def load(self, kind: int) -> None:
+        """Loads filter and fences of a kind into private memory and checks every page of them; a kind that the set does
+        not have, or that is loaded already, costs nothing.
+        """
+
+    def loaded(self, kind: int) -> bool: ...
+    def filter_bytes(self, kind: int) -> int:
+        """Size of the kind's filter in bytes, whether loaded or not; 0 where the set has no such kind."""
+
+    def fpr(self, kind: int) -> float:
+        """False-positive rate (0 to 1) of the loaded filter for a random digest, from its very bits."""
+
+    def verify(self, progress: Callable[[int], object] | None = None) -> None:
+        """Reads and checks every page. ``progress(done_pages)`` is called every 4096 pages and may raise to stop."""
+
+    def probe_into(
+        self, kind: int, digests: Buffer | npt.NDArray[np.uint8], may_match: Buffer | npt.NDArray[np.uint8]
+    ) -> int:
+        """Filter only: ``may_match``, n writable bytes, become 1 or 0. Returns how many may match. Reads no file."""
+
+    def lookup_into(
+        self, kind: int, digests: Buffer | npt.NDArray[np.uint8], entries: Buffer | npt.NDArray[np.int64]
+    ) -> None:
+        """Sets each of the n signed 64-bit numbers ``entries`` to the first entry of its digest or -1.
+
+        Takes n bytes and 16 for each filter hit while it runs. When it raises, ``entries`` hold nothing of use.
+        """
+
+    def find(self, kind: int, digest: bytes) -> list[int] | None:
+        """One digest: None, or the numbers of all its entries, rising. Most unlisted digests cost no read."""
+
+    def entry(self, number: int) -> tuple[dict[int, bytes], int | None, int, bool]:
+        """(digests by kind code, size in bytes or None, group, whether the group lies in the record id section).
+
+        ``number`` runs from 0 to ``header["entries"]``, the last being the test entry. The group is a number in
+        :meth:`groups`, or an offset for :meth:`refs`.
+        """
+
+def sha256_once(data: Buffer, portable: bool = False) -> bytes:
+    """SHA-256 of a buffer: by the kernel chosen for this CPU, or by the portable one."""
+
+def probe_agrees(blocks: Buffer, digests: Buffer, width: int) -> tuple[bytes, bytes]:
+    """Tests: the answers of the chosen probe kernel and of the portable one for the same blocks of 32 bytes."""
