@@ -1,8 +1,8 @@
 """Publishing a file: the live name always holds the old or the new complete content, never a part.
 
-The new content is written to a temporary file in the same directory, flushed to the disk, renamed over the live name, and
-the directory is flushed. A killed writer leaves its temporary file behind; the next one removes it, after asking the
-kernel lock that a living writer holds on it.
+The new content is written to a temporary file in the same directory, flushed to the disk, renamed over the live name,
+and the directory is flushed. A killed writer leaves its temporary file behind; the next one removes it, after asking
+the kernel lock that a living writer holds on it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ except ImportError:  # Windows: an open temporary file cannot be removed there, 
 __all__ = ["AtomicFile"]
 
 _SUFFIX = ".hashsieve-tmp"
+_NAME_CHARS = 40  # of the live name in that of the temporary file: with 4 bytes each still below every limit on names
 
 
 class AtomicFile:
@@ -39,6 +40,7 @@ class AtomicFile:
         self.file: BinaryIO
         self._directory = os.path.dirname(self.path) or "."
         self._temporary: str | None = None
+        self._published = False
 
     def __enter__(self) -> AtomicFile:
         with self.problems():
@@ -49,15 +51,29 @@ class AtomicFile:
                 raise OutputError(f"{shown(self.path)}: is a directory; name a file")
             mode = self._mode_of_old()
             self._remove_leftovers(name)
-            temporary = os.path.join(self._directory, f".{name[:100]}.{secrets.token_hex(8)}{_SUFFIX}")
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-            fd = os.open(temporary, flags, 0o600)
-            self._temporary = temporary
-            self.file = open(fd, "w+b", buffering=0)  # noqa: SIM115
-            if fcntl is not None:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.fchmod(fd, mode)
+            try:
+                while not self._create(name, mode):
+                    pass
+            except BaseException:
+                self._drop()
+                raise
         return self
+
+    def _create(self, name: str, mode: int) -> bool:
+        """A new locked temporary file; False when another writer took it for a leftover before it was locked."""
+        temporary = os.path.join(self._directory, f".{name[:_NAME_CHARS]}.{secrets.token_hex(8)}{_SUFFIX}")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        fd = os.open(temporary, flags, 0o600)
+        self.file = open(fd, "w+b", buffering=0)  # noqa: SIM115 -- closed by _drop
+        self._temporary = temporary
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # a file system without locks: leftovers then stay
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            if not os.fstat(fd).st_nlink:
+                self._drop()
+                return False
+            os.fchmod(fd, mode)
+        return True
 
     def _mode_of_old(self) -> int:
         try:
@@ -70,7 +86,7 @@ class AtomicFile:
 
     def _remove_leftovers(self, name: str) -> None:
         for entry in os.listdir(self._directory):
-            if not (entry.startswith(f".{name[:100]}.") and entry.endswith(_SUFFIX)):
+            if not (entry.startswith(f".{name[:_NAME_CHARS]}.") and entry.endswith(_SUFFIX)):
                 continue
             leftover = os.path.join(self._directory, entry)
             with contextlib.suppress(OSError):
@@ -91,7 +107,7 @@ class AtomicFile:
             self.file.flush()
             os.fsync(self.file.fileno())
             os.replace(self._temporary, self.path)
-            self._temporary = None
+            self._temporary, self._published = None, True
             if os.name == "posix":
                 directory = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
                 try:
@@ -102,6 +118,9 @@ class AtomicFile:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._drop()
+
+    def _drop(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             self.file.close()
         if self._temporary is not None:
@@ -115,7 +134,11 @@ class AtomicFile:
         try:
             yield
         except OSError as problem:
-            advice = "; free space or choose another place" if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
-            raise OutputError(
-                f"{shown(self.path)}: cannot be written: {problem.strerror or problem}{advice}; nothing was published"
-            ) from problem
+            text = f"{shown(self.path)}: cannot be written: {problem.strerror or problem}"
+            if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                text += "; free space or choose another place"
+            if self._published:
+                text += "; the new file is in place, but may be lost in a power cut"
+            else:
+                text += "; nothing was published"
+            raise OutputError(text) from problem
