@@ -83,7 +83,9 @@ cdef class PageWriter:
             for i in range(pages):
                 core.hs_set_hash_page(self.set_id, self.section, self.page + i, self.chunk + i * PAGE, self.compress,
                                       out + 16 * i)
-        self.file.write(<const uint8_t[:pages * PAGE]>self.chunk)
+        cdef object rest = memoryview(<const uint8_t[:pages * PAGE]>self.chunk)
+        while rest.nbytes:  # a raw file may take less than it was given
+            rest = rest[self.file.write(rest):]
         self.hashes.append(hashes)
         self.page += pages
         self.used = 0
@@ -272,7 +274,7 @@ cdef class Builder:
     cdef uint64_t keep_ref(self, const uint8_t *ref, uint64_t length) except? 0xffffffffffffffff:
         cdef uint64_t capacity
         cdef uint8_t *grown
-        if self.refs_used + length > self.refs_capacity:
+        if self.refs == NULL or self.refs_used + length > self.refs_capacity:
             capacity = max(self.refs_capacity * 2, self.refs_used + length, 4096)
             grown = <uint8_t *>realloc(self.refs, capacity)
             if grown == NULL:
@@ -713,3 +715,11 @@ cdef class Builder:
         writer.pad_page()
         writer.end(1, row_width | size_width << 8 | group_width << 16 | (implicit >= 0) << 24)
         return 0
+
+
+def sort_rows_once(uint8_t[::1] rows not None, size_t width, size_t key_bytes):
+    """Tests: sorts packed rows of ``width`` bytes in place by their first ``key_bytes`` bytes with the native sort."""
+    if not 0 < width <= core.HS_SORT_MAX_WIDTH or key_bytes > width or rows.shape[0] % width:
+        raise ValueError("rows of 1 to 256 bytes, and a key that fits into them")
+    if rows.shape[0]:
+        sort_rows(&rows[0], rows.shape[0] // width, width, key_bytes)

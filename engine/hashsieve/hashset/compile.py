@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from .._build import Builder, PageWriter
 from ..errors import ListEmptyError, OutputError, Path, UsageError, shown
 from ..lists import ListOptions, ListReport, read_list
 from ..model import KINDS, DigestKind, Listing, Record, Role
+from .hashset import ref_to_bytes
 from .publish import AtomicFile
 from .testfile import TEST_DIGESTS, TEST_LISTING, TEST_TEXT
 
@@ -32,6 +33,7 @@ _SECTION = struct.Struct("<IIQQQQ")
 _META_SECTION = 1 << 8
 _MAX_REF_BYTES = 4096
 _MAX_SIZE_BYTES = 2**62
+_MAX_META_BYTES = 64 * 1024 * 1024
 
 Progress = Callable[[str, int], None]
 
@@ -86,9 +88,9 @@ def _shape_of(digests: dict[str, bytes]) -> tuple[int, bytes]:
 class SetWriter:
     """Takes records and writes one set file. The builder takes any digests, those of empty or trivial content too.
 
-    ``generation`` and ``valid_until_seconds`` (since 1970, UTC, 0 = no end) go into the header. ``bits_per_entry`` sizes
-    the filters from the counted distinct digests. Records that name nothing but the built-in test file are counted in
-    ``test_records`` and left out, since every set answers those anyway.
+    ``generation`` and ``valid_until_seconds`` (since 1970, UTC, 0 = no end) go into the header. ``bits_per_entry``
+    sizes the filters from the counted distinct digests. Records that name nothing but the built-in test file are
+    counted in ``test_records`` and left out, since every set answers those anyway.
     """
 
     generation: int = 1
@@ -127,20 +129,28 @@ class SetWriter:
             return False
         ref = None
         if record.listing.ref is not None:
-            ref = record.listing.ref.encode("utf-8", "surrogateescape")
+            ref = ref_to_bytes(record.listing.ref)
             if len(ref) > _MAX_REF_BYTES:
                 raise UsageError(f"a record id has at most {_MAX_REF_BYTES} bytes, not {len(ref)}")
         self._builder.add(shape, packed, -1 if size is None else size, self._class(record.listing), ref)
         return True
 
     def add_packed(self, kind: str, digests: bytes, listing: Listing) -> None:
-        """Many digests of one kind at once, packed one after another; same listing, no sizes, no refs."""
+        """Many digests of one kind at once, packed one after another; same listing, no sizes, no refs.
+
+        Those of the test file are left out, as :meth:`add` does.
+        """
         code = DigestKind(kind)
         if len(digests) % code.size_bytes:
             raise UsageError(f"packed {code} digests come in multiples of {code.size_bytes} bytes")
         if listing.ref is not None:
             raise UsageError("packed digests share one listing, so it cannot have a ref")
-        self._builder.add_packed(1 << (code.code - 1), digests, self._class(listing))
+        number, start = self._class(listing), 0
+        for at in _places(digests, TEST_DIGESTS[code]):
+            self.test_records += 1
+            self._builder.add_packed(1 << (code.code - 1), memoryview(digests)[start:at], number)
+            start = at + code.size_bytes
+        self._builder.add_packed(1 << (code.code - 1), memoryview(digests)[start:], number)
 
     def write(self, path: Path, *, progress: Progress | None = None) -> CompileReport:
         """Builds the set and publishes it under *path*. The writer is used up."""
@@ -176,6 +186,8 @@ class SetWriter:
                 output.file.seek(PAGE_BYTES)
                 writer = PageWriter(output.file, set_id)
                 text = json.dumps(meta, ensure_ascii=True, sort_keys=True, separators=(",", ":")).encode()
+                if len(text) > _MAX_META_BYTES:
+                    raise UsageError(f"the names of sources and categories take more than {_MAX_META_BYTES} bytes")
                 writer.write_section(_META_SECTION, text)
                 builder.write_sections(writer, round(self.bits_per_entry * 1000), check)
                 root = self._finish(output.file, writer, set_id, builder.entry_count)
@@ -190,7 +202,7 @@ class SetWriter:
         )
 
     def _set_id(self, entries: int, digests: dict[str, int]) -> bytes:
-        """16 bytes that tie pages to this set; from counts known before the first page, so that pages can stream out."""
+        """16 bytes that tie pages to this set; from counts known before the first page, so that pages stream out."""
         counts = [digests.get(kind.value, 0) for kind in KINDS]
         facts = struct.pack("<QQIQ4QI", self.generation, self.valid_until_seconds, self.sizes == "trusted", entries,
                             *counts, round(self.bits_per_entry * 1000))  # fmt: skip
@@ -222,6 +234,15 @@ def _class_key(key: tuple[str, str, str | None], built_in: bool) -> tuple[bool, 
     return built_in, source, role, category is not None, category or ""
 
 
+def _places(digests: bytes, digest: bytes) -> Iterator[int]:
+    """Offsets at which *digest* stands as one of the packed *digests*."""
+    at = digests.find(digest)
+    while at >= 0:
+        if at % len(digest) == 0:
+            yield at
+        at = digests.find(digest, at + 1)
+
+
 def _write_all(file: Any, data: bytes) -> None:
     view = memoryview(data)
     while view:
@@ -234,7 +255,7 @@ def compile_lists(
     *,
     role: Role | str | None = None,
     source: str | None = None,
-    format: str | None = None,  # noqa: A002 -- the word users know
+    format: str | None = None,
     digest: DigestKind | str | None = None,
     profile: str | None = None,
     strict: bool = False,
@@ -246,9 +267,9 @@ def compile_lists(
 ) -> CompileReport:
     """Compiles hash lists into one set file, published under *path* whole or not at all.
 
-    *role* is needed for lists whose format does not carry one; *digest* for bare digests of 64 hex digits; *profile* (``us``,
-    ``uk``) maps categories of graded lists to roles. *source* names the custodian, by default each list's file name.
-    *progress* is called with a stage and a count and may raise to stop: nothing is then left behind.
+    *role* is needed for lists whose format does not carry one; *digest* for bare digests of 64 hex digits; *profile*
+    (``us``, ``uk``) maps categories of graded lists to roles. *source* names the custodian, by default each list's file
+    name. *progress* is called with a stage and a count and may raise to stop: nothing is then left behind.
 
     Raises UsageError, ListError (a list cannot be imported) or OutputError.
     """
@@ -266,7 +287,9 @@ def compile_lists(
         )
     except ValueError as problem:
         raise UsageError(f"{problem}; roles: {', '.join(Role)}; digests: {', '.join(DigestKind)}") from None
-    writer = SetWriter(generation=generation, valid_until_seconds=valid_until_seconds, sizes=sizes, bits_per_entry=bits_per_entry)
+    writer = SetWriter(
+        generation=generation, valid_until_seconds=valid_until_seconds, sizes=sizes, bits_per_entry=bits_per_entry
+    )
     _refuse_output_over_list(paths, path)
     reports = []
     for each in paths:

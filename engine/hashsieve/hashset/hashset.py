@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from .._lookup import SetFile
 from ..errors import Path, SetDamagedError, SetFormatError, UsageError, shown
 from ..model import KINDS, DigestKind, Entry, Listing, Role
-from .testfile import TEST_DIGESTS, TEST_TEXT
+from .testfile import TEST_DIGESTS
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["HashSet"]
+__all__ = ["HashSet", "ref_to_bytes"]
 
 _MAX_GROUP_BYTES = 64 * 1024 * 1024
 
@@ -49,8 +49,8 @@ class HashSet:
     def open(cls, path: Path, *, load: Iterable[str] | None = None, os_table: object | None = None) -> HashSet:
         """Opens and checks a set file.
 
-        *load* names the digest kinds whose filters are loaded now (None: all of the set's; others can be loaded later with
-        :meth:`load`). Header, page list, root and what is loaded are verified here; table pages at every read. The
+        *load* names the digest kinds whose filters are loaded now (None: all of the set's; others can be loaded later
+        with :meth:`load`). Header, page list, root and what is loaded are verified here; table pages at every read. The
         digests of the built-in test file are looked up first. *os_table* is a capsule with another table of system
         calls (tests).
 
@@ -73,7 +73,7 @@ class HashSet:
             self.digest_counts: dict[str, int] = {str(k): int(v) for k, v in meta["digests"].items()}
             self.role_counts: dict[str, int] = {str(k): int(v) for k, v in meta["roles"].items()}
             self.every_size = bool(meta["every_size"])
-        except (ValueError, KeyError, TypeError) as problem:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as problem:
             raise SetFormatError(f"{shown(self.path)}: the description section cannot be read: {problem}") from None
 
     @property
@@ -125,8 +125,8 @@ class HashSet:
     def lookup(self, digests: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.int64]:
         """First entry number of each digest, or -1.
 
-        *digests*: uint8 array of shape (n, d) where d is the kind's length in bytes; result: int64 array of shape (n,). A
-        kind that the set does not have gives all -1. Numbers below :attr:`entry_count` are listed entries; the
+        *digests*: uint8 array of shape (n, d) where d is the kind's length in bytes; result: int64 array of shape (n,).
+        A kind that the set does not have gives all -1. Numbers below :attr:`entry_count` are listed entries; the
         built-in test entry has exactly that number.
         """
         import numpy as np
@@ -144,7 +144,7 @@ class HashSet:
         return out
 
     def may_match(self, digests: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.bool_]:
-        """The filter's answer alone: bool array (n,); False is certain, True has the rate :meth:`filter_fpr` of error."""
+        """The filter's answer alone: bool array (n,); False is certain, True errs at the rate :meth:`filter_fpr`."""
         import numpy as np
 
         code = _kind(kind)
@@ -168,6 +168,8 @@ class HashSet:
 
     def entry(self, number: int) -> Entry:
         """The entry with this number (0 to :attr:`entry_count`, the last being the built-in test entry)."""
+        if not 0 <= number < self._entry_count + bool(self.kinds):
+            raise UsageError(f"{shown(self.path)}: there is no entry {number}; it has {self._entry_count}")
         digests, size_bytes, group, in_refs = self._file.entry(number)
         return Entry(
             digests={KINDS[code - 1].value: digest for code, digest in digests.items()},
@@ -200,7 +202,7 @@ class HashSet:
             class_number, length = reader.varint(), reader.varint()
             if class_number >= len(self._classes):
                 raise SetFormatError(f"{shown(self.path)}: a listing names a class that is not there")
-            ref = reader.take(length - 1).decode("utf-8", "surrogateescape") if length else None
+            ref = _ref_from_bytes(reader.take(length - 1)) if length else None
             source, role, category = self._classes[class_number]
             listings.append(Listing(source, role, category, ref))
         return tuple(listings)
@@ -238,7 +240,11 @@ class HashSet:
             "roles": self.role_counts,
             "sources": list(self.sources),
             "sizes": self.sizes,
-            "filter": {"bits_per_entry": self.bits_per_entry, "fpr": max(rates.values(), default=0.0), "fpr_by_kind": rates},
+            "filter": {
+                "bits_per_entry": self.bits_per_entry,
+                "fpr": max(rates.values(), default=0.0),
+                "fpr_by_kind": rates,
+            },
             "sealed": False,
             "signature": None,
         }
@@ -290,6 +296,24 @@ class _Reader:
 
     def block(self) -> _Reader:
         return _Reader(self.take(self.varint()), self.path)
+
+
+def ref_to_bytes(ref: str) -> bytes:
+    """A custodian's record id as it is stored: UTF-8. U+DC80 to U+DCFF stand for bytes that were not.
+
+    Other lone surrogates, which JSON can spell, are stored as the three bytes that UTF-8 would have for them.
+    """
+    try:
+        return ref.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return ref.encode("utf-8", "surrogatepass")
+
+
+def _ref_from_bytes(stored: bytes) -> str:
+    try:
+        return stored.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return stored.decode("utf-8", "surrogateescape")
 
 
 def _kind(name: str) -> DigestKind:

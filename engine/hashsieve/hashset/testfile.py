@@ -12,8 +12,8 @@ __all__ = ["TEST_DIGESTS", "TEST_LISTING", "TEST_TEXT"]
 
 TEST_TEXT = b"HASHSIEVE-HARMLESS-TEST-FILE: made to be found, holds nothing else.\n"
 
-# Written down, not computed at run time: they are part of the file format (docs/format/hset.md), and a hash function that
-# went wrong must not move them.
+# Written down, not computed at run time: they are part of the file format (docs/format/hset.md), and a hash function
+# that went wrong must not move them.
 TEST_DIGESTS: dict[DigestKind, bytes] = {
     DigestKind.MD5: bytes.fromhex("0b3be58aabf872fb602c24e5d2bf662a"),
     DigestKind.SHA1: bytes.fromhex("7bee0d19b65a80329ceb96a4b297dcfbdf46b60a"),
