@@ -22,8 +22,8 @@ _TIE = 1.15
 def costs_ns_per_byte(cpu: Iterable[str]) -> dict[DigestKind, float]:
     """Measured cost of a byte of each kind for these CPU features; one core, buffers of 64 KiB to 1 MiB.
 
-    Source: hashlib (OpenSSL 3) and the blake3 package, 2 vCPU EPYC Zen 3 with SHA-NI and AVX2; without SHA-NI the figures
-    of the same machine with the instruction switched off in OpenSSL.
+    Source: hashlib (OpenSSL 3) and the blake3 package, 2 vCPU EPYC Zen 3 with SHA-NI and AVX2; without SHA-NI the
+    figures of the same machine with the instruction switched off in OpenSSL.
     """
     have = set(cpu)
     sha = bool(have & {"sha-ni", "arm-sha2"})

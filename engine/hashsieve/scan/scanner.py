@@ -1,8 +1,9 @@
 """The scanner: from roots, paths, descriptors or bytes to outcomes, one for every name, none of them a guess.
 
-A name's way: listed by the walk -> facts by name -> opened relative to its directory, no-follow, non-blocking -> facts by
-handle -> read to the end for all planned kinds -> looked up in every set -> on a hit read again for all kinds the entry
-knows -> outcome. Whatever goes wrong on the way becomes the outcome of that name, with its reason, and the walk goes on.
+A name's way: listed by the walk -> facts by name -> opened relative to its directory, no-follow, non-blocking -> facts
+by handle -> read to the end for all planned kinds -> looked up in every set -> on a hit read again for all kinds the
+entry knows -> outcome. Whatever goes wrong on the way becomes the outcome of that name, with its reason, and the walk
+goes on.
 """
 
 from __future__ import annotations
@@ -17,28 +18,30 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from .. import _scan
-from ..errors import ForkError, Path, StoppedError, UsageError, shown
+from ..errors import ForkError, Path, ScanError, SetError, StoppedError, UsageError, shown
 from ..hashset.hashset import HashSet
 from ..model import DigestKind, FileIdentity, HealthEvent, Match, Outcome, OutcomeKind, Summary
-from ..platform.mounts import MountTable
+from ..platform.mounts import PSEUDO, MountTable
 from .plan import plan_digests
 from .reading import BUFFER_BYTES, ReadResult, hashers, read_digests
-from .verdict import Ruling, Verdict, judge, kinds_to_confirm, look_up
+from .verdict import Hit, Ruling, Verdict, judge, kinds_to_confirm, look_up
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from .._scan import FileStat, OpenFile
 
 __all__ = ["Counters", "Scanner"]
 
+_T = TypeVar("_T")
+
 _READS = 3  # a file whose signature moved in so many reads is `changed`
 _IDENTITY_LIMIT_COUNT = 1_000_000  # hard-linked identities remembered; beyond it links are read again
 _DESCRIPTOR_PATIENCE_SECONDS = 60.0
-_NOT_FAILED = ("by-rule:", "pseudo-filesystem:")  # reasons that leave a scan complete
+_NOT_FAILED = ("by-rule:", PSEUDO)  # reasons that leave a scan complete
 _FIELD_OF = {
     OutcomeKind.MATCH: "matched",
     OutcomeKind.NO_MATCH: "no_match",
@@ -140,13 +143,21 @@ class Scanner:
         """Examines one file by path; a link is not followed. Never raises for what the file system answers."""
         self._check_usable()
         raw = os.fsencode(path)
-        return self._name(raw, self._examine_opened(lambda: _scan.open_path(raw, policy=self._policy, os=self._os)))
+        try:
+            # Asked by name first: opening alone would download a placeholder, or let go a writer that waits at a FIFO.
+            facts = _scan.stat_root(raw, os=self._os)
+        except OSError as problem:
+            return self._name(raw, _from_problem("stat", problem))
+        examined = _not_to_open(facts)
+        if examined is None:
+            examined = self._examine_now(lambda: _scan.open_path(raw, policy=self._policy, stat=facts, os=self._os))
+        return self._name(raw, examined)
 
     def examine_fd(self, fd: int, *, path: Path = b"") -> Outcome:
-        """Examines an open file by positional reads; its offset is untouched and it stays open. *path* is for the report."""
+        """Examines an open file by positional reads, its offset untouched; it stays open. *path* is for reports."""
         self._check_usable()
         raw = os.fsencode(path)
-        return self._name(raw, self._examine_opened(lambda: _scan.OpenFile.from_fd(fd, path=raw, os=self._os)))
+        return self._name(raw, self._examine_now(lambda: _scan.OpenFile.from_fd(fd, path=raw, os=self._os)))
 
     def examine_bytes(self, data: bytes | bytearray | memoryview, *, path: Path = b"") -> Outcome:
         """Examines content that the caller holds in memory. *path* is for the report."""
@@ -163,18 +174,22 @@ class Scanner:
 
         digests = digest(self.plan)
         hits, failed = look_up(self.sets, digests)
+        self._tell_damage(failed)
         if needed := kinds_to_confirm(hits, digests):
             digests = digest(needed)
         facts = _scan.FileStat(size_bytes=len(view))
-        return self._name(os.fsencode(path), self._conclude(judge(hits, digests), digests, facts, len(view), bool(failed)))
+        return self._name(
+            os.fsencode(path), self._conclude(judge(hits, digests), digests, facts, len(view), bool(failed))
+        )
 
     # ---- scanning trees ------------------------------------------------------------------------------------------
 
     def scan(self, *roots: Path, every: bool = False) -> Iterator[Outcome | Summary]:
-        """Scans files and directory trees. Yields every outcome but ``no_match`` (with *every* those too), then a Summary.
+        """Scans files and directory trees. Yields every outcome but ``no_match`` (with *every* those too), then a
+        Summary.
 
-        Links below a root are not followed; a root that is a link is. Paths in outcomes are absolute and bytes-exact. After
-        :meth:`stop` the Summary says ``complete=False``.
+        Links below a root are not followed; a root that is a link is. Paths in outcomes are absolute and bytes-exact.
+        After :meth:`stop` the Summary says ``complete=False``.
         """
         self._check_usable()
         if not roots:
@@ -240,45 +255,51 @@ class Scanner:
             buffer = self._local.buffer = bytearray(BUFFER_BYTES)
         return buffer
 
-    def _examine_opened(self, open_it: Callable[[], OpenFile], known: FileStat | None = None) -> _Examined:
-        """Opens and examines; what the system answers becomes the outcome."""
+    def _examine_now(self, open_it: Callable[[], OpenFile]) -> _Examined:
+        """As :meth:`_examine_opened`; a lack of descriptors is an outcome too, since nobody here can wait for one."""
+        try:
+            return self._examine_opened(open_it, self._check_stop)
+        except OSError as problem:
+            return _from_problem("open", problem)
+
+    def _examine_opened(self, open_it: Callable[[], OpenFile], check: Callable[[], None]) -> _Examined:
+        """Opens and examines; what the system answers becomes the outcome. EMFILE and ENFILE are raised: one can wait.
+
+        *check* is called between chunks and raises StoppedError to end the work.
+        """
         operation = "open"
         try:
             with open_it() as file:
                 operation = "stat"
                 before = file.stat()
-                if not before.is_regular():
-                    return _Examined(OutcomeKind.NOT_EXAMINED, special=_special_name(before.mode), stat=before)
-                if before.cloud_only:
-                    return _Examined(OutcomeKind.NOT_EXAMINED, "cloud-only", stat=before)
+                if (refused := _not_to_open(before)) is not None:
+                    return refused
                 operation = "read"
-                return self._examine_file(file, before)
+                return self._examine_file(file, before, check)
         except OSError as problem:
             if problem.errno in (errno.EMFILE, errno.ENFILE):
                 raise
-            if operation == "open" and problem.errno in (errno.ENOENT, errno.ESTALE):
-                return _Examined(OutcomeKind.GONE)
-            if operation == "open" and problem.errno == errno.ELOOP:
-                return _Examined(OutcomeKind.NOT_EXAMINED, special="symlink")
-            if operation == "open" and problem.errno == errno.ENXIO:
-                return _Examined(OutcomeKind.NOT_EXAMINED, special="socket")
-            return _Examined(OutcomeKind.ERROR, _os_reason(operation, problem))
+            return _from_problem(operation, problem)
         except MemoryError:
             return _Examined(OutcomeKind.ERROR, f"{operation}: no memory")
+        except (StoppedError, ForkError):
+            raise
+        except Exception as problem:
+            # Not foreseen: still the outcome of this name alone, and never silence about it or the names behind it.
+            return _Examined(OutcomeKind.ERROR, f"{operation}: {type(problem).__name__} {problem}")
 
-    def _examine_file(self, file: OpenFile, before: FileStat) -> _Examined:
+    def _examine_file(self, file: OpenFile, before: FileStat, check: Callable[[], None]) -> _Examined:
         total_bytes = 0
         for _ in range(_READS):
-            read = read_digests(file, before, self.plan, self._buffer(), self._check_stop)
+            read = read_digests(file, before, self.plan, self._buffer(), check)
             total_bytes += read.bytes_read
             if read.digests is not None and read.bytes_read:
                 hits, failed = look_up(self.sets, read.digests)
-                verdict, digests, more_bytes = self._confirm(file, read, hits)
+                verdict, digests, more_bytes = self._confirm(file, read, hits, check)
                 total_bytes += more_bytes
                 # A listed digest that was computed is a match, even if the file moved meanwhile.
                 if read.settled or verdict.ruling is Ruling.KNOWN_BAD:
-                    for each, problem in failed:
-                        self._event(f"set-damaged:{each.path}", "set-damaged", str(problem))
+                    self._tell_damage(failed)
                     return self._conclude(verdict, digests, before, total_bytes, bool(failed))
             elif read.settled:
                 # Nothing in it: no list names it, and a failed read cannot look like it, since the end was reached.
@@ -288,17 +309,18 @@ class Scanner:
         return _Examined(OutcomeKind.CHANGED, reason, stat=before, bytes_read=total_bytes)
 
     def _confirm(
-        self, file: OpenFile, read: ReadResult, hits: list[Any]
+        self, file: OpenFile, read: ReadResult, hits: Sequence[Hit], check: Callable[[], None]
     ) -> tuple[Verdict, dict[str, bytes], int]:
-        """Judges the hits of a read, after a second read for the kinds that the entries know beyond the planned ones."""
+        """Judges the hits of a read, after a second one for the kinds that the entries know beyond the planned ones."""
         digests = read.digests or {}
         verdict = judge(hits, digests)
         needed = kinds_to_confirm(hits, digests) if verdict.ruling in (Ruling.KNOWN_BAD, Ruling.SUPPRESSED) else ()
         if not needed:
             return verdict, digests, 0
         try:
-            again = read_digests(file, read.after, needed, self._buffer(), self._check_stop)
-        except OSError:
+            again = read_digests(file, read.after, needed, self._buffer(), check)
+        except Exception:
+            # Whatever it was, a request to stop included: what the first read found is not lost.
             return verdict, digests, 0
         if again.digests is None or any(again.digests[kind] != digest for kind, digest in digests.items()):
             # Other content by now: what was computed first stands, with nothing added.
@@ -339,6 +361,10 @@ class Scanner:
             )
         return Outcome(examined.kind, path, examined.reason, match, size, examined.digests)
 
+    def _tell_damage(self, failed: Iterable[tuple[HashSet, SetError]]) -> None:
+        for each, problem in failed:
+            self._event(f"set-damaged:{each.path}", "set-damaged", str(problem))
+
     def _event(self, once: str, kind: str, text: str, **counts: int) -> None:
         if once in self._told:
             return
@@ -367,7 +393,14 @@ class _Run:
         self.visited = _scan.Visited()
         self.by_identity: dict[tuple[int, int], _Examined] = {}
         self.pending: deque[tuple[bytes, Future[_Examined]]] = deque()
-        self.pool: Any = None
+        self.pool: ThreadPoolExecutor | None = None
+        self.abandoned = threading.Event()
+
+    def check(self) -> None:
+        """Raises StoppedError when the scanner was stopped, or nobody asks for the outcomes of this scan any more."""
+        if self.abandoned.is_set():
+            raise StoppedError("the scan was given up")
+        self.scanner._check_stop()
 
     def outcomes(self, roots: Sequence[bytes]) -> Generator[Outcome, None, None]:
         """Every outcome of every root, counted before it is yielded."""
@@ -380,34 +413,43 @@ class _Run:
                 yield from self._root(root)
             while self.pending:
                 yield from self._finish_oldest()
+        except StoppedError:
+            # What the readers still came to is told: a listed digest that was computed is a match.
+            yield from self._finish_stopped()
+            raise
         finally:
-            if self.pool is not None:
-                for _, future in self.pending:
-                    future.cancel()
+            self.abandoned.set()
+            # A forked child has no readers, and locks that one of them may have held are held for ever.
+            if self.pool is not None and os.getpid() == self.scanner._pid:
                 self.pool.shutdown(wait=True, cancel_futures=True)
 
     # ---- roots ---------------------------------------------------------------------------------------------------
 
-    def _root(self, given: bytes) -> Generator[Outcome, None, None]:
+    def _root(self, given: bytes, *, named: bool = True) -> Generator[Outcome, None, None]:
         if not given or b"\0" in given:
             yield self._problem(given, "open: not a path")
             return
-        absolute = os.path.abspath(given)
-        reason = self.mounts.reason_at(absolute)
-        if reason is None:
-            try:
-                real = os.path.realpath(absolute, strict=True)
-                reason = self.mounts.reason_at(real)
-                facts = _scan.stat_root(real, os=self.scanner._os) if reason is None else None
-            except OSError as problem:
-                yield self._problem(absolute, _os_reason("open", problem))
-                return
+        absolute = given
+        try:
+            absolute = os.path.join(os.getcwdb(), given)
+            real, reason = self.mounts.resolve(absolute)
+            facts = _scan.stat_root(real, os=self.scanner._os) if reason is None else None
+        except OSError as problem:
+            yield self._problem(os.path.normpath(absolute), _os_reason("open", problem))
+            return
+        # ".." after a link leads elsewhere than it reads, so such a path is shown as what it led to.
+        path = real if b".." in absolute.split(b"/") else os.path.normpath(absolute)
         if reason is not None:
-            yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, absolute, reason), root=True)
+            yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, reason), root=True)
         elif facts is not None and facts.is_directory():
-            yield from self._tree(absolute, real)
-        else:
-            yield from self._file(absolute, lambda: _scan.open_path(real, policy=self.scanner._policy, os=self.scanner._os), facts)
+            yield from self._tree(path, real)
+            for point in self.mounts.stored_in_pseudo_below(real) if named else ():
+                yield from self._root(point, named=False)
+        elif facts is not None:
+            scanner = self.scanner
+            yield from self._file(
+                path, lambda: _scan.open_path(real, policy=scanner._policy, stat=facts, os=scanner._os), facts
+            )
 
     def _tree(self, shown_root: bytes, real: bytes) -> Generator[Outcome, None, None]:
         with _scan.Walker(
@@ -417,15 +459,18 @@ class _Run:
                 directory = batch[0].directory
                 path = directory.path
                 if shown_root != real:
-                    path = shown_root.rstrip(b"/") + path[len(real) :]
+                    path = _join(shown_root, path[len(real) :].lstrip(b"/"))
                 for item in batch:
                     self.scanner._check_stop()
                     yield from self._item(item, directory, _join(path, item.name))
 
     def _next_batch(self, walker: _scan.Walker) -> list[_scan.WalkItem]:
-        return self._patiently(lambda: walker.next_batch(256))
+        try:
+            return self._patiently(lambda: walker.next_batch(256))
+        except OSError as problem:
+            raise ScanError(f"{shown(walker.root)}: the walk cannot go on: {_os_reason('open', problem)}") from problem
 
-    def _patiently(self, call: Callable[[], Any]) -> Any:
+    def _patiently(self, call: Callable[[], _T]) -> _T:
         """Runs *call*; while it lacks descriptors, lets readers finish and waits instead of dropping anything."""
         give_up = None
         while True:
@@ -440,8 +485,6 @@ class _Run:
                     raise
                 self.scanner._event("descriptors", "descriptors-scarce", "no file descriptor is free; waiting for one")
                 self.scanner._check_stop()
-                if self.pending:
-                    self.pending[0][1].exception(timeout=_DESCRIPTOR_PATIENCE_SECONDS)
                 time.sleep(0.01)
 
     # ---- names ---------------------------------------------------------------------------------------------------
@@ -452,11 +495,7 @@ class _Run:
             try:
                 facts = self._patiently(lambda: directory.stat(name))
             except OSError as problem:
-                yield self._gone_or_problem(path, "stat", problem)
-                return
-            if facts.cloud_only:
-                # Decided before any open: opening would download it.
-                yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, "cloud-only", size_bytes=facts.size_bytes))
+                yield from self._named(path, _from_problem("stat", problem))
                 return
             yield from self._file(path, lambda: directory.open_file(name, self.scanner._policy, facts), facts)
         elif item.event == _scan.SPECIAL:
@@ -464,44 +503,59 @@ class _Run:
         elif item.event == _scan.GONE:
             yield self._count(Outcome(OutcomeKind.GONE, path))
         elif item.event == _scan.ERROR:
-            yield self._problem(path, f"{item.detail}: {errno.errorcode.get(item.errno, item.errno)} {os.strerror(item.errno)}")
+            yield self._problem(
+                path, f"{item.detail}: {errno.errorcode.get(item.errno, item.errno)} {os.strerror(item.errno)}"
+            )
         elif item.detail == _scan.ALREADY_VISITED:
             self.scanner._event(f"visited:{path!r}", "already-visited", f"{shown(path)}: was entered by another way")
         else:
             yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, item.detail))
 
-    def _file(
-        self, path: bytes, open_it: Callable[[], OpenFile], facts: FileStat | None
-    ) -> Generator[Outcome, None, None]:
-        """One regular file as listed. Hard links are read in this thread, so that the second name finds the first's result."""
+    def _file(self, path: bytes, open_it: Callable[[], OpenFile], facts: FileStat) -> Generator[Outcome, None, None]:
+        """One file by name. Hard links are read in this thread, so that the second name finds the first's result."""
         scanner = self.scanner
-        linked = facts is not None and facts.nlink > 1 and facts.is_regular()
-        if linked and facts is not None:
+        if (refused := _not_to_open(facts)) is not None:
+            yield from self._named(path, refused)
+            return
+        linked = facts.nlink > 1
+        if linked:
             known = self.by_identity.get((facts.dev, facts.ino))
             if known is not None and known.stat is not None and known.stat.same_signature(facts):
                 yield from self._named(path, replace(known, bytes_read=0))
                 return
-        if self.pool is None or linked:
-            examined = self._patiently(lambda: scanner._examine_opened(open_it, facts))
-            if linked and facts is not None and len(self.by_identity) < _IDENTITY_LIMIT_COUNT:
-                if examined.kind in (OutcomeKind.MATCH, OutcomeKind.NO_MATCH) and examined.special is None:
-                    self.by_identity[(facts.dev, facts.ino)] = examined
-            yield from self._named(path, examined)
-            return
-        # The walk's directory handle is valid only now, so the file is opened here and read elsewhere.
         try:
-            opened = self._patiently(open_it)
+            if self.pool is None or linked:
+                examined = self._patiently(lambda: scanner._examine_opened(open_it, self.check))
+            else:
+                # The walk's directory handle is valid only now, so the file is opened here and read elsewhere.
+                opened = self._patiently(open_it)
         except OSError as problem:
-            caught = problem
-            yield from self._named(path, scanner._examine_opened(lambda: _raise(caught)))
+            yield from self._named(path, _from_problem("open", problem))
             return
-        self.pending.append((path, self.pool.submit(scanner._examine_opened, lambda: opened)))
-        if len(self.pending) >= 4 * scanner.jobs:
-            yield from self._finish_oldest()
+        if self.pool is not None and not linked:
+            self.pending.append((path, self.pool.submit(scanner._examine_opened, lambda: opened, self.check)))
+            if len(self.pending) >= 4 * scanner.jobs:
+                yield from self._finish_oldest()
+            return
+        final = examined.kind in (OutcomeKind.MATCH, OutcomeKind.NO_MATCH)
+        if linked and final and len(self.by_identity) < _IDENTITY_LIMIT_COUNT:
+            self.by_identity[(facts.dev, facts.ino)] = examined
+        yield from self._named(path, examined)
 
     def _finish_oldest(self) -> Generator[Outcome, None, None]:
-        path, future = self.pending.popleft()
-        yield from self._named(path, future.result())
+        path, future = self.pending[0]
+        examined = future.result()
+        self.pending.popleft()
+        yield from self._named(path, examined)
+
+    def _finish_stopped(self) -> Generator[Outcome, None, None]:
+        for path, future in self.pending:
+            if not future.cancel():
+                try:
+                    examined = future.result()
+                except StoppedError:
+                    continue
+                yield from self._named(path, examined)
 
     def _named(self, path: bytes, examined: _Examined) -> Generator[Outcome, None, None]:
         self.counters.bytes_read += examined.bytes_read
@@ -535,14 +589,26 @@ class _Run:
     def _problem(self, path: bytes, reason: str) -> Outcome:
         return self._count(Outcome(OutcomeKind.ERROR, path, reason))
 
-    def _gone_or_problem(self, path: bytes, operation: str, problem: OSError) -> Outcome:
+
+def _not_to_open(facts: FileStat) -> _Examined | None:
+    """What is decided from the facts about a name, without any open; None for a regular file that is here."""
+    if not facts.is_regular():
+        return _Examined(OutcomeKind.NOT_EXAMINED, special=_special_name(facts.mode), stat=facts)
+    if facts.cloud_only:
+        return _Examined(OutcomeKind.NOT_EXAMINED, "cloud-only", stat=facts)
+    return None
+
+
+def _from_problem(operation: str, problem: OSError) -> _Examined:
+    """What a failed system call makes of a name: found to be no file, gone, or an error."""
+    if operation != "read":
         if problem.errno in (errno.ENOENT, errno.ESTALE):
-            return self._count(Outcome(OutcomeKind.GONE, path))
-        return self._problem(path, _os_reason(operation, problem))
-
-
-def _raise(problem: OSError) -> OpenFile:
-    raise problem
+            return _Examined(OutcomeKind.GONE)
+        if problem.errno == errno.ELOOP and operation == "open":
+            return _Examined(OutcomeKind.NOT_EXAMINED, special="symlink")
+        if problem.errno == errno.ENXIO and operation == "open":
+            return _Examined(OutcomeKind.NOT_EXAMINED, special="socket")
+    return _Examined(OutcomeKind.ERROR, _os_reason(operation, problem))
 
 
 def _join(directory: bytes, name: bytes) -> bytes:
@@ -567,4 +633,3 @@ def _special_name(mode: int) -> str:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
