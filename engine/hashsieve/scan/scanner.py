@@ -125,6 +125,10 @@ class Scanner:
         self.plan: tuple[DigestKind, ...] = plan_digests((s for each in self.sets for s in each.shapes), digests)
         for each in self.sets:
             each.load(self.plan)
+        # What is imported on demand is imported now: later there may be no free descriptor to import it with.
+        hashers({*self.plan, *(kind for each in self.sets for kind in each.kinds)})
+        if jobs > 1:
+            import concurrent.futures.thread  # noqa: F401
         self._on_event = on_event
         self._os = os_table
         self._mounts = mounts
