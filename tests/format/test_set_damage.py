@@ -214,6 +214,8 @@ def test_the_refusal_says_which(truths, path):
         (changed(data, (sb.PAGE_SIZE, "<I", 8192)), SetFormatError, "page size"),
         (changed(data, (sb.FILE_BYTES, "<Q", len(data) + 1)), SetFormatError, "length"),
         (changed(data, (sb.SEAL_KEY_ID, "<B", 1)), SetVersionError, "sealed"),
+        (changed(data, (sb.GENERATION, "<Q", 2**63)), SetFormatError, "generation"),
+        (changed(data, (sb.VALID_UNTIL, "<Q", 253402300800)), SetFormatError, "validity"),
         (changed(data, (sb.SIZES, "<I", 2)), SetFormatError, "sizes"),
         (changed(data, (sb.SECTION_COUNT, "<I", 100)), SetFormatError, "sections"),
         (changed(data, (sb.SECTION_COUNT, "<I", 2**32 - 1)), SetFormatError, "sections"),
@@ -228,6 +230,12 @@ def test_the_refusal_says_which(truths, path):
         with pytest.raises(error, match=words) as caught:
             HashSet.open(path)
         assert str(path) in str(caught.value)
+
+
+def test_the_last_end_of_validity_is_shown(truths, path):
+    put(path, changed(truths[0].data, (sb.VALID_UNTIL, "<Q", 253402300799)))
+    with HashSet.open(path) as known:
+        assert known.info()["valid_until"] == "9999-12-31T23:59:59Z"
 
 
 def test_a_newer_set_that_this_reader_may_read(truths, path):
