@@ -203,19 +203,18 @@ class Scanner:
     def _scan(self, roots: Sequence[bytes], every: bool) -> Generator[Outcome | Summary, None, None]:
         if not self._scanning.acquire(blocking=False):
             raise UsageError("this scanner is scanning already; make another one for a second scan")
+        complete = True
         try:
             self.counters = Counters()
             started, wall, cpu = _now(), time.monotonic(), time.process_time()
-            complete = True
-            try:
-                for outcome in _Run(self).outcomes(roots):
-                    if every or outcome.kind is not OutcomeKind.NO_MATCH:
-                        yield outcome
-            except StoppedError:
-                complete = False
-            yield self._summary(started, time.monotonic() - wall, time.process_time() - cpu, complete)
+            for outcome in _Run(self).outcomes(roots):
+                if every or outcome.kind is not OutcomeKind.NO_MATCH:
+                    yield outcome
+        except StoppedError:
+            complete = False
         finally:
             self._scanning.release()
+        yield self._summary(started, time.monotonic() - wall, time.process_time() - cpu, complete)
 
     def stop(self) -> None:
         """Ends all work of this scanner soon, in the middle of a file too. From any thread or a signal handler."""

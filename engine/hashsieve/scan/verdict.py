@@ -11,7 +11,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import SetError
+from ..errors import SetError, shown
 from ..hashset.hashset import HashSet
 from ..model import KINDS, DigestKind, Entry, Role
 
@@ -72,6 +72,9 @@ def look_up(sets: Sequence[HashSet], digests: Mapping[str, bytes]) -> tuple[list
                 hits.append(Hit(each, number, each.entry(number)))
             except SetError as problem:
                 problems.append(problem)
+        # Asked last: a set that another thread closes meanwhile has no kind loaded, and would be passed over silently.
+        if each.closed:
+            problems.append(SetError(f"{shown(each.path)}: the set was closed"))
         if problems:
             failures.append((each, problems[0]))
     return hits, failures
