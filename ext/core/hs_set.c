@@ -501,7 +501,9 @@ static int row_on_page(const hs_set_kind *kind, const hs_set_page *page, unsigne
     for (unsigned row = *from; row < rows; row++) {
         const uint8_t *there = page->bytes + row * kind->row_width;
         if (hs_load64be(there) != prefix) return -1;
-        if (memcmp(there, digest, kind->digest_width) == 0) return (int)row;
+        if (hs_load64be(there + 8) == hs_load64be(digest + 8) &&
+            (kind->digest_width == 16 || memcmp(there + 16, digest + 16, kind->digest_width - 16) == 0))
+            return (int)row;
     }
     return -1;
 }

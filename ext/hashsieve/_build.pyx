@@ -12,6 +12,8 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 
 cimport hashsieve.core as core
 
+from hashsieve.errors import UsageError
+
 cdef extern from "Python.h":
     # Not cpython.exc's declaration: the exception it leaves behind is raised later, by sort_rows.
     int PyErr_CheckSignals() noexcept
@@ -26,6 +28,7 @@ cdef enum:
     KEY_TAIL = 12
     PAGE = 4096
     CHUNK_PAGES = 256
+    MAX_GROUP_BYTES = 64 * 1024 * 1024
 
 cdef struct Shape:
     uint8_t *rows
@@ -321,18 +324,22 @@ cdef class Builder:
             listings.add((core.hs_load32be(row + 8), ref))
         # A listing without a ref sorts before one with an empty ref.
         ordered = sorted(listings, key=lambda item: (item[0], item[1] is not None, item[1] or b""))
-        body = varint(len(ordered))
+        parts = [varint(len(ordered))]  # joined at the end: one digest may have very many ids
         with_ref = False
         for class_number, ref in ordered:
-            body += varint(class_number)
+            parts.append(varint(class_number))
             if ref is None:
-                body += varint(0)
+                parts.append(varint(0))
             else:
                 with_ref = True
-                body += varint(len(ref) + 1) + ref
+                parts.append(varint(len(ref) + 1))
+                parts.append(ref)
+        body = b"".join(parts)
         roles = frozenset(class_roles[class_number] for class_number, _ in ordered)
         group = varint(len(body)) + body
         if with_ref:
+            if len(body) > MAX_GROUP_BYTES:
+                raise UsageError(f"the record ids of one entry take more than {MAX_GROUP_BYTES} bytes")
             return self.keep_out_ref(group) << 1 | 1, roles
         return self.shared_group(group) << 1, roles
 

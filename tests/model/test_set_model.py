@@ -355,6 +355,15 @@ def test_an_id_that_is_no_text_comes_back(folder):
         build(folder / "no.hset", [Record({"md5": bytes(16)}, None, Listing("s", Role.TRUSTED, None, "é" * 2049))])
 
 
+def test_more_ids_for_one_entry_than_a_reader_takes_are_refused(folder):
+    writer = SetWriter()
+    for n in range(64 * 256 + 1):
+        writer.add(Record({"md5": bytes(16)}, None, Listing("s", Role.TRUSTED, None, f"{n:04096}")))
+    with pytest.raises(UsageError, match="67108864"):
+        writer.write(folder / "no.hset")
+    assert not (folder / "no.hset").exists()
+
+
 def test_one_record_with_an_empty_id(folder):
     records = [Record({"md5": bytes(16)}, None, Listing("s", Role.TRUSTED, None, ""))]
     with compiled(folder, records) as known:
