@@ -417,19 +417,17 @@ static int enter_next(hs_walk *w) {
 
 /* ------------------------------------------------------------------------------------------------ leaving */
 
-/* Opens frame `index` again, name by name from the root. The handle or a negated errno. */
+/* Opens frame `index` again, name by name from the root. The handle or a negated errno. Called when the frames between
+ * are closed: with the handle of one step and the next, three are open. */
 static int walk_down(hs_walk *w, size_t index) {
     int at = w->frames[0].fd;
     for (size_t i = 1; i <= index; i++) {
         const frame *f = &w->frames[i];
-        int is_borrowed = i == 1;
         char behind = w->path[f->path_bytes];
         w->path[f->path_bytes] = 0;
-        w->open_count += !is_borrowed; /* a handle in passing counts against the limit too */
         int next = open_dir(w, at, w->path + f->name_offset);
-        w->open_count -= !is_borrowed;
         w->path[f->path_bytes] = behind;
-        if (!is_borrowed) close_fd(w, at);
+        if (i > 1) close_fd(w, at);
         if (next < 0) return next;
         at = next;
     }
