@@ -490,21 +490,18 @@ static unsigned first_row(const hs_set_kind *kind, const hs_set_page *page, unsi
     return row + (count && hs_load64be(page->bytes + row * width) < prefix);
 }
 
-/* Is the digest in the rows from `*row` on? They are in order, and `*row` is not behind it; it becomes the place of the
- * digest, which a following digest need not look before. */
-static int row_on_page(const hs_set_kind *kind, const hs_set_page *page, unsigned *row, unsigned rows,
+/* The row on the page held that equals the digest, or -1. Rows before `*from` are not looked at; it becomes the first row
+ * with the digest's first eight bytes, before which no digest with these or greater ones can be. */
+static int row_on_page(const hs_set_kind *kind, const hs_set_page *page, unsigned *from, unsigned rows,
                        const uint8_t *digest) {
     uint64_t prefix = hs_load64be(digest);
-    *row = first_row(kind, page, *row, rows, prefix);
-    for (unsigned at = *row; at < rows; at++) {
-        const uint8_t *there = page->bytes + at * kind->row_width;
-        if (hs_load64be(there) != prefix) return 0;
-        if (memcmp(there, digest, kind->digest_width) == 0) {
-            *row = at;
-            return 1;
-        }
+    *from = first_row(kind, page, *from, rows, prefix);
+    for (unsigned row = *from; row < rows; row++) {
+        const uint8_t *there = page->bytes + row * kind->row_width;
+        if (hs_load64be(there) != prefix) return -1;
+        if (memcmp(there, digest, kind->digest_width) == 0) return (int)row;
     }
-    return 0;
+    return -1;
 }
 
 /* For a table without entry numbers; test_row is the test digest's row + 1, 0 where there is none. */
@@ -538,15 +535,16 @@ hs_set_status hs_set_find(const hs_set *set, unsigned code, const uint8_t *diges
                           hs_set_hit *hit, hs_set_error *error) {
     const hs_set_kind *kind = &set->kinds[code - 1];
     int64_t table_page;
-    unsigned row = 0;
+    unsigned from = 0;
     *found = 0;
     if (!kind->fences) return fail(error, HS_SET_NOT_LOADED, "the digest kind was not loaded", 0, 0);
     hs_set_status status = page_of(set, kind, digest, page, &table_page, error);
     if (status != HS_SET_OK || table_page < 0) return status;
     status = read_page_of(set, kind->table_section, table_file_page(kind, (uint64_t)table_page), page, error);
     if (status != HS_SET_OK) return status;
-    *found = row_on_page(kind, page, &row, rows_on(kind, (uint64_t)table_page), digest);
-    return *found ? hit_at(set, kind, page, (uint64_t)table_page, row, hit, error) : HS_SET_OK;
+    int row = row_on_page(kind, page, &from, rows_on(kind, (uint64_t)table_page), digest);
+    *found = row >= 0;
+    return *found ? hit_at(set, kind, page, (uint64_t)table_page, (unsigned)row, hit, error) : HS_SET_OK;
 }
 
 void hs_set_collect(const hs_set *set, unsigned code, const uint8_t *digests, const uint8_t *may_match, uint64_t count,
@@ -592,7 +590,7 @@ hs_set_status hs_set_confirm(const hs_set *set, unsigned code, const uint8_t *di
     const hs_set_kind *kind = &set->kinds[code - 1];
     const unsigned width = kind->digest_width;
     uint64_t fence = 0, held = UINT64_MAX;
-    unsigned row = 0;
+    unsigned from = 0;
     if (!kind->fences) return fail(error, HS_SET_NOT_LOADED, "the digest kind was not loaded", 0, 0);
     hs_sort_rows((uint8_t *)candidates, count, sizeof *candidates, sizeof candidates->prefix, NULL, NULL);
     for (uint64_t i = 0; i < count; i++) {
@@ -613,10 +611,11 @@ hs_set_status hs_set_confirm(const hs_set *set, unsigned code, const uint8_t *di
                 status = read_page_of(set, kind->table_section, table_file_page(kind, fence - 1), page, error);
                 if (status != HS_SET_OK) return status;
                 held = fence - 1;
-                row = 0;
+                from = 0;
             }
-            found = row_on_page(kind, page, &row, rows_on(kind, held), digest);
-            if (found && (status = hit_at(set, kind, page, held, row, &hit, error)) != HS_SET_OK) return status;
+            int row = row_on_page(kind, page, &from, rows_on(kind, held), digest);
+            found = row >= 0;
+            if (found && (status = hit_at(set, kind, page, held, (unsigned)row, &hit, error)) != HS_SET_OK) return status;
         }
         entries[candidates[i].index] = found ? (int64_t)hit.entry : -1;
     }
