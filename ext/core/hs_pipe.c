@@ -24,13 +24,14 @@ enum {
 enum { SLOT_FREE = 0, SLOT_BODY, SLOT_TAIL };
 
 typedef struct slot {
-    int phase, fd, linked, ended, sparse, advised;
+    int phase, fd, linked, ended, sparse, advised, external_status;
     hs_stat before;
     uint64_t offset;                   /* bytes read so far */
     uint64_t next_data;                /* sparse: where the next data begins, known from here back */
     uint64_t resident_before;          /* pages in the page cache when it was opened, large files only */
     uint8_t *buffer;
     uint8_t tails[2][TAIL_BYTES];
+    uint8_t external[HS_DIGEST_BYTES_MAX];
     size_t tail_blocks;
     char *path;
     size_t path_bytes, path_capacity;
@@ -47,6 +48,8 @@ struct hs_pipe {
     int kinds[HS_KIND_COUNT];
     hs_pipe_set *sets;
     const hs_kernel *forced[HS_KIND_COUNT];
+    hs_external_digest external;
+    unsigned position_count;           /* planned kinds and the external one */
     hs_lanes lanes;
     slot slots[HS_SLOTS_MAX];
     unsigned slot_count, live;
@@ -474,6 +477,7 @@ static int admit(hs_pipe *pipe, const hs_candidate *c, slot *s) {
     }
     pipe->live++;
     hs_lanes_start(&pipe->lanes, (unsigned)(s - pipe->slots));
+    s->external_status = pipe->external.start ? pipe->external.start(pipe->external.ctx, (unsigned)(s - pipe->slots)) : 0;
     return 1;
 }
 
@@ -526,6 +530,7 @@ static int sniffed(const slot *s) {
 static int refill(hs_pipe *pipe, slot *s) {
     const unsigned number = (unsigned)(s - pipe->slots);
     size_t have = 0;
+    if (s->external_status < 0) return s->external_status;
     if (s->sparse && s->offset < s->before.size) {
         size_t hole = hole_at(pipe, s, CHUNK_BYTES);
         if (hole && s->offset + hole <= s->before.size) {
@@ -533,7 +538,7 @@ static int refill(hs_pipe *pipe, slot *s) {
             if (s->offset == 0) memset(s->buffer, 0, SNIFF_BYTES); /* what a gate by content would have seen */
             s->offset += hole;
             hs_lanes_feed(&pipe->lanes, number, pipe->zeros, hole / HS_BLOCK_BYTES);
-            return 0;
+            return pipe->external.update ? pipe->external.update(pipe->external.ctx, number, pipe->zeros, hole) : 0;
         }
     }
     while (have < CHUNK_BYTES) {
@@ -550,7 +555,14 @@ static int refill(hs_pipe *pipe, slot *s) {
     }
     size_t blocks = have / HS_BLOCK_BYTES, rest = have % HS_BLOCK_BYTES;
     s->offset += have;
-    if (s->ended) {
+    if (pipe->external.update) {
+        int status = have ? pipe->external.update(pipe->external.ctx, number, s->buffer, have) : 0;
+        if (!status && s->ended) status = pipe->external.finish(pipe->external.ctx, number, s->external);
+        if (status < 0) return status;
+    }
+    if (s->ended && !pipe->lanes.kind_count) {
+        s->phase = SLOT_TAIL;
+    } else if (s->ended) {
         const uint8_t *last = s->buffer + blocks * HS_BLOCK_BYTES;
         int sha = pipe->kinds[pipe->lanes.kind_count - 1]; /* MD5 comes first: the last kind is a SHA where there is one */
         if (!pipe->two_tails) {
@@ -582,15 +594,23 @@ static void give_up(hs_pipe *pipe, slot *s, int kind, int operation, int error, 
     free_slot(pipe, s, keep_fd);
 }
 
+/* Kind code of the digest at a position: the planned kinds in order, then the external one. */
+static unsigned code_of(const hs_pipe *pipe, unsigned position) {
+    return position < pipe->lanes.kind_count ? (unsigned)pipe->kinds[position] + 1 : pipe->external.code;
+}
+
 /* What the sets say about `count` finished slots; ruling[i] becomes the highest HS_LINK_* of its hits. */
 static void look_up(hs_pipe *pipe, slot *const *finished, unsigned count,
-                    uint8_t digests[HS_KIND_COUNT][HS_SLOTS_MAX * HS_DIGEST_BYTES_MAX], uint32_t *ruling) {
+                    uint8_t digests[HS_PIPE_KINDS][HS_SLOTS_MAX * HS_DIGEST_BYTES_MAX], uint32_t *ruling) {
     uint8_t may[HS_SLOTS_MAX];
     for (unsigned i = 0; i < count; i++) ruling[i] = HS_LINK_NOTHING;
-    for (unsigned k = 0; k < pipe->lanes.kind_count; k++) {
-        const unsigned code = (unsigned)pipe->kinds[k] + 1, width = hs_set_digest_width(code);
-        for (unsigned i = 0; i < count; i++)
-            hs_lanes_digest(&pipe->lanes, (unsigned)(finished[i] - pipe->slots), k, digests[k] + i * width);
+    for (unsigned k = 0; k < pipe->position_count; k++) {
+        const unsigned code = code_of(pipe, k), width = hs_set_digest_width(code);
+        for (unsigned i = 0; i < count; i++) {
+            const unsigned number = (unsigned)(finished[i] - pipe->slots);
+            if (k < pipe->lanes.kind_count) hs_lanes_digest(&pipe->lanes, number, k, digests[k] + i * width);
+            else memcpy(digests[k] + i * width, finished[i]->external, width);
+        }
         for (unsigned n = 0; n < pipe->config.set_count; n++) {
             const hs_pipe_set *each = &pipe->sets[n];
             if (!each->set->kinds[code - 1].filter.blocks) continue;
@@ -623,9 +643,18 @@ static int settled(const slot *s, const hs_stat *after) {
            b->ctime_ns == after->ctime_ns && s->offset == after->size;
 }
 
+static void copy_digests(const hs_pipe *pipe, hs_pipe_event *e,
+                         uint8_t digests[HS_PIPE_KINDS][HS_SLOTS_MAX * HS_DIGEST_BYTES_MAX], unsigned i) {
+    e->ended = 1;
+    for (unsigned k = 0; k < pipe->position_count; k++) {
+        const unsigned width = hs_set_digest_width(code_of(pipe, k));
+        memcpy(e->digests[k], digests[k] + i * width, width);
+    }
+}
+
 static void finish(hs_pipe *pipe, slot *const *finished, unsigned count) {
     const hs_os *os = pipe->config.os;
-    uint8_t digests[HS_KIND_COUNT][HS_SLOTS_MAX * HS_DIGEST_BYTES_MAX];
+    uint8_t digests[HS_PIPE_KINDS][HS_SLOTS_MAX * HS_DIGEST_BYTES_MAX];
     uint32_t ruling[HS_SLOTS_MAX];
     look_up(pipe, finished, count, digests, ruling);
     for (unsigned i = 0; i < count; i++) {
@@ -639,12 +668,8 @@ static void finish(hs_pipe *pipe, slot *const *finished, unsigned count) {
             hs_pipe_event *e = tell_slot(pipe, ruling[i] == HS_LINK_ASK ? HS_PIPE_HIT : HS_PIPE_MOVED, s);
             if (status >= 0) e->after = after;
             e->settled = still;
-            e->ended = 1;
             e->fd = s->fd;
-            for (unsigned k = 0; k < pipe->lanes.kind_count; k++) {
-                unsigned width = hs_set_digest_width((unsigned)pipe->kinds[k] + 1);
-                memcpy(e->digests[k], digests[k] + i * width, width);
-            }
+            copy_digests(pipe, e, digests, i);
             free_slot(pipe, s, 1);
             continue;
         }
@@ -653,11 +678,7 @@ static void finish(hs_pipe *pipe, slot *const *finished, unsigned count) {
         if (s->linked) links_end(pipe, &s->before, ruling[i]);
         if (pipe->config.tell_all) {
             hs_pipe_event *e = tell_slot(pipe, HS_PIPE_NO_MATCH, s);
-            e->ended = 1;
-            for (unsigned k = 0; k < pipe->lanes.kind_count; k++) {
-                unsigned width = hs_set_digest_width((unsigned)pipe->kinds[k] + 1);
-                memcpy(e->digests[k], digests[k] + i * width, width);
-            }
+            copy_digests(pipe, e, digests, i);
         }
         free_slot(pipe, s, 0);
     }
@@ -673,6 +694,8 @@ hs_pipe *hs_pipe_new(const hs_pipe_config *config) {
     pipe->config.forced = pipe->forced;
     memcpy(pipe->kinds, config->kinds, config->kind_count * sizeof *config->kinds);
     pipe->config.kinds = pipe->kinds;
+    if (config->external) pipe->external = *config->external;
+    pipe->position_count = config->kind_count + (config->external != NULL);
     hs_lanes_init(&pipe->lanes, pipe->kinds, config->kind_count, config->features, pipe->forced);
     pipe->slot_count = hs_lanes_slot_count(&pipe->lanes);
     pipe->two_tails = hs_lanes_two_tails(&pipe->lanes);

@@ -101,6 +101,18 @@ typedef struct hs_pipe_set {
     int ruling;
 } hs_pipe_set;
 
+/* A digest that core does not compute itself: fed every byte of every file, in order. Calls return 0, or a negated errno
+ * value that ends the file as an error. */
+typedef struct hs_external_digest {
+    void *ctx;
+    unsigned code;              /* kind code in sets */
+    int (*start)(void *ctx, unsigned slot);
+    int (*update)(void *ctx, unsigned slot, const uint8_t *data, size_t length);
+    int (*finish)(void *ctx, unsigned slot, uint8_t *digest);
+} hs_external_digest;
+
+enum { HS_PIPE_KINDS = HS_KIND_COUNT + 1 };
+
 typedef struct hs_pipe_config {
     const hs_os *os;
     hs_source *source;
@@ -109,6 +121,7 @@ typedef struct hs_pipe_config {
     unsigned set_count;
     const int *kinds;           /* HS_MD5 ..., in ascending order */
     unsigned kind_count;
+    const hs_external_digest *external; /* NULL: none */
     uint32_t features;
     const hs_kernel *const *forced; /* by kind, or NULL */
     uint64_t max_size_bytes;    /* larger files are left out by rule */
@@ -141,7 +154,7 @@ typedef struct hs_pipe_event {
     size_t path_bytes, path_capacity;
     hs_stat before, after;
     uint64_t bytes_read;
-    uint8_t digests[HS_KIND_COUNT][HS_DIGEST_BYTES_MAX]; /* by position in kinds; of HIT and MOVED with ended */
+    uint8_t digests[HS_PIPE_KINDS][HS_DIGEST_BYTES_MAX]; /* by position in kinds, the external one last; with `ended` */
     int ended;                  /* the end of the file was reached: the digests are there */
 } hs_pipe_event;
 

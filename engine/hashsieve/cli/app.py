@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import compile as compile_command
-from . import demo, info, lists, lookup, scan, verify
+from . import cpu, demo, info, lists, lookup, scan, verify
 
 __all__ = ["run"]
 
@@ -27,6 +27,7 @@ app.command("verify")(verify.command)
 app.command("lists")(lists.command)
 app.command("lookup")(lookup.command)
 app.command("scan")(scan.command)
+app.command("cpu")(cpu.command)
 app.command("demo")(demo.command)
 
 

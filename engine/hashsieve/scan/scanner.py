@@ -13,24 +13,23 @@ import os
 import stat as stat_module
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import _scan
-from ..errors import ForkError, Path, StoppedError, UsageError, shown
+from ..errors import ForkError, Path, ScanError, StoppedError, UsageError, shown
 from ..hashset.hashset import HashSet
-from ..model import DigestKind, FileIdentity, HealthEvent, Match, Outcome, OutcomeKind, Summary
+from ..model import DigestKind, FileIdentity, HealthEvent, Match, Outcome, OutcomeKind, Role, Summary
 from ..platform.mounts import MountTable
+from .kernels import demanded_kernels
 from .plan import plan_digests
 from .reading import BUFFER_BYTES, ReadResult, hashers, read_digests
 from .verdict import Ruling, Verdict, judge, kinds_to_confirm, look_up
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from .._scan import FileStat, OpenFile
 
 __all__ = ["Counters", "Scanner"]
@@ -38,6 +37,12 @@ __all__ = ["Counters", "Scanner"]
 _READS = 3  # a file whose signature moved in so many reads is `changed`
 _IDENTITY_LIMIT_COUNT = 1_000_000  # hard-linked identities remembered; beyond it links are read again
 _DESCRIPTOR_PATIENCE_SECONDS = 60.0
+_STRETCH_SECONDS = 0.05  # of native work between two looks at signals and counters
+_REASONS = {
+    _scan.CLOUD_ONLY: "cloud-only",
+    _scan.TOO_LARGE: "by-rule:max-size",
+    _scan.NOT_MEDIA: "by-rule:only-media",
+}
 _NOT_FAILED = ("by-rule:", "pseudo-filesystem:")  # reasons that leave a scan complete
 _FIELD_OF = {
     OutcomeKind.MATCH: "matched",
@@ -70,6 +75,7 @@ class Counters:
     bytes_read: int = 0
     cache_hits: int = 0
     incomplete: int = 0
+    gates: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     specials: dict[str, int] = field(default_factory=dict)
 
@@ -92,11 +98,21 @@ class _Examined:
     special: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FirstRead:
+    """A read that the pipeline has made: the facts before it, and what came of it."""
+
+    before: FileStat
+    result: ReadResult
+
+
 class Scanner:
     """Examines files against any number of open sets.
 
     *jobs*: reader threads of a :meth:`scan`; one keeps a laptop quiet. *digests*: kinds to compute beside the planned
-    ones. *on_event* receives HealthEvents, from whichever thread notices. *os_table*: a capsule with another table of
+    ones. *only*: ``"media"`` leaves out files that do not start like an image, a video or a container of them;
+    *max_size_bytes* leaves out larger files; both are ``not_examined: by-rule:...``. *kernels* demands digest kernels by
+    kind, else ``HASHSIEVE_KERNEL`` does (:mod:`hashsieve.scan.kernels`). *on_event* receives HealthEvents, from whichever thread notices. *os_table*: a capsule with another table of
     system calls (tests); *mounts*: another mount table (tests).
 
     Threads: :meth:`examine` and its kin may be called from any thread, at once. One :meth:`scan` at a time per Scanner.
@@ -109,6 +125,9 @@ class Scanner:
         *,
         jobs: int = 1,
         digests: Iterable[DigestKind | str] = (),
+        only: str | None = None,
+        max_size_bytes: int | None = None,
+        kernels: Mapping[str, str] | None = None,
         on_event: Callable[[HealthEvent], None] | None = None,
         os_table: object | None = None,
         mounts: MountTable | None = None,
@@ -120,19 +139,49 @@ class Scanner:
             raise UsageError(f"jobs is a number of at least 1, not {jobs}")
         self.jobs = jobs
         self.plan: tuple[DigestKind, ...] = plan_digests((s for each in self.sets for s in each.shapes), digests)
+        if only not in (None, "media"):
+            raise UsageError(f"only 'media' can be asked for, not {only!r}")
+        if max_size_bytes is not None and max_size_bytes < 0:
+            raise UsageError(f"a size limit is a number of bytes of at least 0, not {max_size_bytes}")
+        self._only = only
+        self._max_size_bytes = max_size_bytes
+        self._kernels = demanded_kernels() if kernels is None else dict(kernels)
         for each in self.sets:
             each.load(self.plan)
+        self._sizes = self._known_sizes()
         self._on_event = on_event
         self._os = os_table
         self._mounts = mounts
         self._policy = _scan.OpenPolicy()
-        self._stop = threading.Event()
+        self._stop = _scan.StopFlag()
         self._closed = False
         self._pid = os.getpid()
         self._local = threading.local()
         self._scanning = threading.Lock()
         self._told: set[str] = set()
         self.counters = Counters()
+
+    def _known_sizes(self) -> _scan.Sizes | None:
+        """Sizes of all entries of all sets, where every one of them has a size that its custodian vouches for."""
+        if not all(each.sizes == "trusted" and each.every_size and len(each) for each in self.sets):
+            return None
+        sizes = _scan.Sizes()
+        for each in self.sets:
+            sizes.add_set(each.file)
+        return sizes
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """Which gates stand before the digests: names as in the counters."""
+        named = (("known-sizes", self._sizes), ("only-media", self._only), ("max-size", self._max_size_bytes))
+        return ("empty", *(name for name, there in named if there is not None))
+
+    def _new_pump(self, feed: _scan.Feed, tell_all: bool) -> _scan.Pump:
+        return _scan.Pump(
+            feed, sets=[(each.file, _sole_ruling(each)) for each in self.sets], kinds=self.plan, stop=self._stop,
+            max_size_bytes=self._max_size_bytes, media_only=self._only == "media", sizes=self._sizes, tell_all=tell_all,
+            forced=self._kernels, os=self._os,
+        )  # fmt: skip
 
     # ---- what an agent calls from its own hooks ------------------------------------------------------------------
 
@@ -189,9 +238,7 @@ class Scanner:
             started, wall, cpu = _now(), time.monotonic(), time.process_time()
             complete = True
             try:
-                for outcome in _Run(self).outcomes(roots):
-                    if every or outcome.kind is not OutcomeKind.NO_MATCH:
-                        yield outcome
+                yield from _Run(self, every).outcomes(roots)
             except StoppedError:
                 complete = False
             yield self._summary(started, time.monotonic() - wall, time.process_time() - cpu, complete)
@@ -240,11 +287,14 @@ class Scanner:
             buffer = self._local.buffer = bytearray(BUFFER_BYTES)
         return buffer
 
-    def _examine_opened(self, open_it: Callable[[], OpenFile], known: FileStat | None = None) -> _Examined:
-        """Opens and examines; what the system answers becomes the outcome."""
+    def _examine_opened(self, open_it: Callable[[], OpenFile], first: FirstRead | None = None) -> _Examined:
+        """Opens and examines; what the system answers becomes the outcome. *first*: a read that was made already."""
         operation = "open"
         try:
             with open_it() as file:
+                if first is not None:
+                    operation = "read"
+                    return self._examine_file(file, first.before, first.result)
                 operation = "stat"
                 before = file.stat()
                 if not before.is_regular():
@@ -254,8 +304,6 @@ class Scanner:
                 operation = "read"
                 return self._examine_file(file, before)
         except OSError as problem:
-            if problem.errno in (errno.EMFILE, errno.ENFILE):
-                raise
             if operation == "open" and problem.errno in (errno.ENOENT, errno.ESTALE):
                 return _Examined(OutcomeKind.GONE)
             if operation == "open" and problem.errno == errno.ELOOP:
@@ -266,11 +314,14 @@ class Scanner:
         except MemoryError:
             return _Examined(OutcomeKind.ERROR, f"{operation}: no memory")
 
-    def _examine_file(self, file: OpenFile, before: FileStat) -> _Examined:
+    def _examine_file(self, file: OpenFile, before: FileStat, first: ReadResult | None = None) -> _Examined:
         total_bytes = 0
-        for _ in range(_READS):
-            read = read_digests(file, before, self.plan, self._buffer(), self._check_stop)
-            total_bytes += read.bytes_read
+        for attempt in range(_READS):
+            if attempt == 0 and first is not None:
+                read = first  # its bytes are counted where it was made
+            else:
+                read = read_digests(file, before, self.plan, self._buffer(), self._check_stop)
+                total_bytes += read.bytes_read
             if read.digests is not None and read.bytes_read:
                 hits, failed = look_up(self.sets, read.digests)
                 verdict, digests, more_bytes = self._confirm(file, read, hits)
@@ -353,38 +404,31 @@ class Scanner:
             gone=c.gone, errors=c.errors, special=c.special, known_good=c.known_good, undecided=c.undecided,
             suppressed=c.suppressed, bytes_read=c.bytes_read, cache_hits=c.cache_hits, cpu_seconds=cpu_seconds,
             wall_seconds=wall_seconds, started=started, ended=_now(), complete=complete, incomplete=c.incomplete,
-            not_examined_reasons=dict(c.reasons), specials=dict(c.specials),
+            not_examined_reasons=dict(c.reasons), specials=dict(c.specials), gates=dict(c.gates),
         )  # fmt: skip
 
 
 class _Run:
-    """One scan of some roots: walks, hands files to the readers, counts, and names outcomes."""
+    """One scan of some roots: feeds the native pipeline, and turns what it tells into counted, named outcomes.
 
-    def __init__(self, scanner: Scanner) -> None:
+    The pipeline counts what is on no list by itself. Everything it tells about -- hits, files that moved, errors -- is
+    decided here, by the same code that examines single files.
+    """
+
+    def __init__(self, scanner: Scanner, tell_all: bool) -> None:
         self.scanner = scanner
+        self.tell_all = tell_all
         self.counters = scanner.counters
         self.mounts = scanner._mounts if scanner._mounts is not None else MountTable.current()
         self.visited = _scan.Visited()
         self.by_identity: dict[tuple[int, int], _Examined] = {}
-        self.pending: deque[tuple[bytes, Future[_Examined]]] = deque()
-        self.pool: Any = None
+        self.waiting: list[_scan.PipeEvent] = []
+        self.feed: _scan.Feed
 
     def outcomes(self, roots: Sequence[bytes]) -> Generator[Outcome, None, None]:
         """Every outcome of every root, counted before it is yielded."""
-        if self.scanner.jobs > 1:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self.pool = ThreadPoolExecutor(self.scanner.jobs, "hashsieve-reader")
-        try:
-            for root in roots:
-                yield from self._root(root)
-            while self.pending:
-                yield from self._finish_oldest()
-        finally:
-            if self.pool is not None:
-                for _, future in self.pending:
-                    future.cancel()
-                self.pool.shutdown(wait=True, cancel_futures=True)
+        for root in roots:
+            yield from self._root(root)
 
     # ---- roots ---------------------------------------------------------------------------------------------------
 
@@ -405,103 +449,185 @@ class _Run:
         if reason is not None:
             yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, absolute, reason), root=True)
         elif facts is not None and facts.is_directory():
-            yield from self._tree(absolute, real)
+            skip = self.mounts.skips_below(real)
+            with _scan.Walker(real, skip=skip, visited=self.visited, os=self.scanner._os) as walker:
+                rename = (real, absolute) if absolute != real else None
+                yield from self._pump(_scan.Feed(walker), rename)
         else:
-            yield from self._file(absolute, lambda: _scan.open_path(real, policy=self.scanner._policy, os=self.scanner._os), facts)
+            yield from self._pump(_scan.Feed(files=[(real, -1)]), (real, absolute))
 
-    def _tree(self, shown_root: bytes, real: bytes) -> Generator[Outcome, None, None]:
-        with _scan.Walker(
-            real, skip=self.mounts.skips_below(real), visited=self.visited, os=self.scanner._os
-        ) as walker:
-            while batch := self._next_batch(walker):
-                directory = batch[0].directory
-                path = directory.path
-                if shown_root != real:
-                    path = shown_root.rstrip(b"/") + path[len(real) :]
-                for item in batch:
-                    self.scanner._check_stop()
-                    yield from self._item(item, directory, _join(path, item.name))
+    # ---- the pipeline --------------------------------------------------------------------------------------------
 
-    def _next_batch(self, walker: _scan.Walker) -> list[_scan.WalkItem]:
-        return self._patiently(lambda: walker.next_batch(256))
-
-    def _patiently(self, call: Callable[[], Any]) -> Any:
-        """Runs *call*; while it lacks descriptors, lets readers finish and waits instead of dropping anything."""
-        give_up = None
-        while True:
-            try:
-                return call()
-            except OSError as problem:
-                if problem.errno not in (errno.EMFILE, errno.ENFILE):
-                    raise
-                now = time.monotonic()
-                give_up = give_up or now + _DESCRIPTOR_PATIENCE_SECONDS
-                if now > give_up:
-                    raise
-                self.scanner._event("descriptors", "descriptors-scarce", "no file descriptor is free; waiting for one")
+    def _pump(self, feed: _scan.Feed, rename: tuple[bytes, bytes] | None) -> Generator[Outcome, None, None]:
+        self.feed = feed
+        pumps = [self.scanner._new_pump(feed, self.tell_all) for _ in range(self.scanner.jobs)]
+        for events in self._run_one(pumps[0]) if len(pumps) == 1 else self._run_many(pumps):
+            for event in events:
                 self.scanner._check_stop()
-                if self.pending:
-                    self.pending[0][1].exception(timeout=_DESCRIPTOR_PATIENCE_SECONDS)
-                time.sleep(0.01)
+                yield from self._event(event, _renamed(event.path, rename))
+            yield from self._settle_waiting(rename, last=False)
+        yield from self._settle_waiting(rename, last=True)
 
-    # ---- names ---------------------------------------------------------------------------------------------------
+    def _take_counters(self, now: dict[str, int], before: dict[str, int]) -> None:
+        """Adds what a pump has counted since it was asked last."""
+        c = self.counters
+        c.no_match += now["no_match"] - before.get("no_match", 0)
+        c.known_good += now["known_good"] - before.get("known_good", 0)
+        c.undecided += now["undecided"] - before.get("undecided", 0)
+        c.bytes_read += now["bytes_read"] - before.get("bytes_read", 0)
+        for name, gate in (("gated_empty", "empty"), ("gated_size", "known-sizes")):
+            c.gates[gate] = c.gates.get(gate, 0) + now[name] - before.get(name, 0)
 
-    def _item(self, item: _scan.WalkItem, directory: _scan.Directory, path: bytes) -> Generator[Outcome, None, None]:
-        if item.event == _scan.FILE:
-            name = item.name
-            try:
-                facts = self._patiently(lambda: directory.stat(name))
-            except OSError as problem:
-                yield self._gone_or_problem(path, "stat", problem)
+    def _run_one(self, pump: _scan.Pump) -> Iterator[list[_scan.PipeEvent]]:
+        """Runs a pump in this thread, in stretches short enough for signals and progress."""
+        counted: dict[str, int] = {}
+        scarce_since: float | None = None
+        while True:
+            status, events = pump.run(_STRETCH_SECONDS)
+            now = pump.counters()
+            self._take_counters(now, counted)
+            counted = now
+            yield events
+            if status == _scan.DONE:
                 return
-            if facts.cloud_only:
-                # Decided before any open: opening would download it.
-                yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, "cloud-only", size_bytes=facts.size_bytes))
-                return
-            yield from self._file(path, lambda: directory.open_file(name, self.scanner._policy, facts), facts)
-        elif item.event == _scan.SPECIAL:
-            self._count_special(item.detail or "other")
-        elif item.event == _scan.GONE:
+            self.scanner._check_stop()
+            scarce_since = self._wait_for_descriptors(status, scarce_since)
+
+    def _wait_for_descriptors(self, status: int, since: float | None) -> float | None:
+        """Waits a moment when no descriptor was free. Nothing is dropped: the pipeline holds the file it could not open."""
+        if status >= 0:
+            return None
+        now = time.monotonic()
+        if since is not None and now - since > _DESCRIPTOR_PATIENCE_SECONDS:
+            raise ScanError(f"no file descriptor became free in {_DESCRIPTOR_PATIENCE_SECONDS:.0f} s: {os.strerror(-status)}")
+        self.scanner._event("descriptors", "descriptors-scarce", "no file descriptor is free; waiting for one")
+        time.sleep(0.01)
+        return since if since is not None else now
+
+    def _run_many(self, pumps: list[_scan.Pump]) -> Iterator[list[_scan.PipeEvent]]:
+        """Runs each pump in a thread of its own; their events come here through a bounded queue."""
+        queue: Queue[_Stretch] = Queue(2 * len(pumps))
+        ended = threading.Event()
+
+        def work(pump: _scan.Pump) -> None:
+            scarce_since: float | None = None
+            stretch = _Stretch(pump)
+            while not (stretch.last or ended.is_set() or self.scanner.stopped):
+                try:
+                    status, events = pump.run(_STRETCH_SECONDS)
+                    stretch = _Stretch(pump, events, pump.counters(), status == _scan.DONE)
+                    scarce_since = self._wait_for_descriptors(status, scarce_since)
+                except BaseException as problem:
+                    stretch = _Stretch(pump, problem=problem, last=True)
+                while not ended.is_set():
+                    try:
+                        queue.put(stretch, timeout=0.1)
+                        break
+                    except Full:
+                        continue
+
+        threads = [threading.Thread(target=work, args=(pump,), name="hashsieve-reader", daemon=True) for pump in pumps]
+        for thread in threads:
+            thread.start()
+        running, counted = len(pumps), {id(pump): dict[str, int]() for pump in pumps}
+        try:
+            while running:
+                try:
+                    stretch = queue.get(timeout=0.1)
+                except Empty:
+                    self.scanner._check_stop()
+                    continue
+                if stretch.problem is not None:
+                    raise stretch.problem
+                self._take_counters(stretch.counters, counted[id(stretch.pump)])
+                counted[id(stretch.pump)] = stretch.counters
+                running -= stretch.last
+                yield stretch.events
+                self.scanner._check_stop()
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+
+    # ---- events --------------------------------------------------------------------------------------------------
+
+    def _event(self, event: _scan.PipeEvent, path: bytes) -> Generator[Outcome, None, None]:
+        kind = event.event
+        if kind == _scan.WALK:
+            yield from self._walk_event(event, path)
+        elif kind == _scan.NO_MATCH:
+            # Counted by the pipeline already; told because the caller wants every outcome.
+            yield Outcome(OutcomeKind.NO_MATCH, path, size_bytes=event.before.size_bytes, digests=event.digests or {})
+        elif kind in (_scan.HIT, _scan.MOVED):
+            yield from self._decide(event, path)
+        elif kind == _scan.LINKED:
+            yield from self._linked(event, path, last=False)
+        elif kind == _scan.PIPE_GONE:
             yield self._count(Outcome(OutcomeKind.GONE, path))
-        elif item.event == _scan.ERROR:
-            yield self._problem(path, f"{item.detail}: {errno.errorcode.get(item.errno, item.errno)} {os.strerror(item.errno)}")
-        elif item.detail == _scan.ALREADY_VISITED:
+        elif kind == _scan.PIPE_SPECIAL:
+            self._count_special(event.detail or "other")
+        elif kind == _scan.PIPE_ERROR:
+            examined = _Examined(OutcomeKind.ERROR, _errno_reason(event))
+            if event.linked:
+                self._remember(event, examined)
+            yield from self._named(path, examined)
+        else:
+            examined = _Examined(OutcomeKind.NOT_EXAMINED, _REASONS[kind], stat=event.before)
+            if event.linked:
+                self._remember(event, examined)
+            yield from self._named(path, examined)
+
+    def _walk_event(self, event: _scan.PipeEvent, path: bytes) -> Generator[Outcome, None, None]:
+        what = event.walk_event
+        if what == _scan.SPECIAL:
+            self._count_special(event.detail or "other")
+        elif what == _scan.GONE:
+            yield self._count(Outcome(OutcomeKind.GONE, path))
+        elif what == _scan.ERROR:
+            yield self._problem(path, _errno_reason(event))
+        elif event.detail == _scan.ALREADY_VISITED:
             self.scanner._event(f"visited:{path!r}", "already-visited", f"{shown(path)}: was entered by another way")
         else:
-            yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, item.detail))
+            yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, event.detail))
 
-    def _file(
-        self, path: bytes, open_it: Callable[[], OpenFile], facts: FileStat | None
-    ) -> Generator[Outcome, None, None]:
-        """One regular file as listed. Hard links are read in this thread, so that the second name finds the first's result."""
-        scanner = self.scanner
-        linked = facts is not None and facts.nlink > 1 and facts.is_regular()
-        if linked and facts is not None:
-            known = self.by_identity.get((facts.dev, facts.ino))
-            if known is not None and known.stat is not None and known.stat.same_signature(facts):
-                yield from self._named(path, replace(known, bytes_read=0))
-                return
-        if self.pool is None or linked:
-            examined = self._patiently(lambda: scanner._examine_opened(open_it, facts))
-            if linked and facts is not None and len(self.by_identity) < _IDENTITY_LIMIT_COUNT:
-                if examined.kind in (OutcomeKind.MATCH, OutcomeKind.NO_MATCH) and examined.special is None:
-                    self.by_identity[(facts.dev, facts.ino)] = examined
+    def _decide(self, event: _scan.PipeEvent, path: bytes) -> Generator[Outcome, None, None]:
+        """A hit, or a file that moved: the read that the pipeline made counts as the first."""
+        file = event.file
+        assert file is not None
+        first = FirstRead(event.before, ReadResult(event.digests, event.bytes_read, event.settled, event.after))
+        examined = self.scanner._examine_opened(lambda: file, first)
+        if event.linked:
+            self._remember(event, examined)
+        yield from self._named(path, examined)
+
+    def _remember(self, event: _scan.PipeEvent, examined: _Examined) -> None:
+        if len(self.by_identity) < _IDENTITY_LIMIT_COUNT:
+            self.by_identity[_identity(event.before)] = examined
+
+    def _linked(self, event: _scan.PipeEvent, path: bytes, last: bool) -> Generator[Outcome, None, None]:
+        """Another name of a file: the result of the first name, once there is one."""
+        known = self.by_identity.get(_identity(event.before))
+        if known is not None:
+            yield from self._named(path, replace(known, bytes_read=0))
+            return
+        state = self.feed.link_state(event.before)
+        if state > _scan.LINK_ASK:
+            self.counters.known_good += state == _scan.LINK_KNOWN_GOOD
+            self.counters.undecided += state == _scan.LINK_UNDECIDED
+            yield from self._named(path, _Examined(OutcomeKind.NO_MATCH, stat=event.before))
+        elif not last:
+            self.waiting.append(event)  # still being read, or its event is on the way
+        else:
+            open_path = _scan.open_path
+            examined = self.scanner._examine_opened(
+                lambda: open_path(event.path, policy=self.scanner._policy, os=self.scanner._os)
+            )
             yield from self._named(path, examined)
-            return
-        # The walk's directory handle is valid only now, so the file is opened here and read elsewhere.
-        try:
-            opened = self._patiently(open_it)
-        except OSError as problem:
-            caught = problem
-            yield from self._named(path, scanner._examine_opened(lambda: _raise(caught)))
-            return
-        self.pending.append((path, self.pool.submit(scanner._examine_opened, lambda: opened)))
-        if len(self.pending) >= 4 * scanner.jobs:
-            yield from self._finish_oldest()
 
-    def _finish_oldest(self) -> Generator[Outcome, None, None]:
-        path, future = self.pending.popleft()
-        yield from self._named(path, future.result())
+    def _settle_waiting(self, rename: tuple[bytes, bytes] | None, *, last: bool) -> Generator[Outcome, None, None]:
+        waiting, self.waiting = self.waiting, []
+        for event in waiting:
+            yield from self._linked(event, _renamed(event.path, rename), last)
 
     def _named(self, path: bytes, examined: _Examined) -> Generator[Outcome, None, None]:
         self.counters.bytes_read += examined.bytes_read
@@ -512,7 +638,9 @@ class _Run:
         self.counters.known_good += ruling is Ruling.KNOWN_GOOD
         self.counters.undecided += ruling is Ruling.UNDECIDED
         self.counters.suppressed += ruling is Ruling.SUPPRESSED
-        yield self._count(self.scanner._name(path, examined))
+        outcome = self._count(self.scanner._name(path, examined))
+        if self.tell_all or outcome.kind is not OutcomeKind.NO_MATCH:
+            yield outcome
 
     # ---- counting ------------------------------------------------------------------------------------------------
 
@@ -535,18 +663,40 @@ class _Run:
     def _problem(self, path: bytes, reason: str) -> Outcome:
         return self._count(Outcome(OutcomeKind.ERROR, path, reason))
 
-    def _gone_or_problem(self, path: bytes, operation: str, problem: OSError) -> Outcome:
-        if problem.errno in (errno.ENOENT, errno.ESTALE):
-            return self._count(Outcome(OutcomeKind.GONE, path))
-        return self._problem(path, _os_reason(operation, problem))
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """What one pump did since it was heard of last."""
+
+    pump: _scan.Pump
+    events: list[_scan.PipeEvent] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
+    last: bool = False
+    problem: BaseException | None = None
 
 
-def _raise(problem: OSError) -> OpenFile:
-    raise problem
+def _sole_ruling(each: HashSet) -> int:
+    """What every hit in this set means, if they all mean the same and none can be a match; else the entries are asked."""
+    roles = {role for role, count in each.role_counts.items() if count}
+    if roles <= {Role.KNOWN_GOOD, Role.TRUSTED}:
+        return _scan.KNOWN_GOOD
+    return _scan.UNDECIDED if roles == {Role.UNDECIDED} else _scan.ASK
 
 
-def _join(directory: bytes, name: bytes) -> bytes:
-    return directory if not name else directory.rstrip(b"/") + b"/" + name
+def _identity(facts: FileStat) -> tuple[int, int]:
+    return facts.dev, facts.ino
+
+
+def _renamed(path: bytes, rename: tuple[bytes, bytes] | None) -> bytes:
+    """*path* with the root as the caller wrote it, where that led over a link."""
+    if rename is None:
+        return path
+    real, given = rename
+    return given.rstrip(b"/") + path[len(real.rstrip(b"/")) :] if path != real else given
+
+
+def _errno_reason(event: _scan.PipeEvent) -> str:
+    return f"{event.detail}: {errno.errorcode.get(event.errno_, event.errno_)} {os.strerror(event.errno_)}"
 
 
 def _os_reason(operation: str, problem: OSError) -> str:
