@@ -851,7 +851,8 @@ WALK, NO_MATCH, HIT, MOVED, LINKED = HS_PIPE_WALK, HS_PIPE_NO_MATCH, HS_PIPE_HIT
 PIPE_ERROR, PIPE_GONE, PIPE_SPECIAL, CLOUD_ONLY = HS_PIPE_ERROR, HS_PIPE_GONE, HS_PIPE_SPECIAL, HS_PIPE_CLOUD_ONLY
 TOO_LARGE, NOT_MEDIA = HS_PIPE_TOO_LARGE, HS_PIPE_NOT_MEDIA
 DONE, TICK, FULL, STOPPED = HS_PIPE_DONE, HS_PIPE_TICK, HS_PIPE_FULL, HS_PIPE_STOPPED
-LINK_READING, LINK_ASK = HS_LINK_READING, HS_LINK_ASK
+LINK_READING, LINK_ASK, LINK_NOTHING = HS_LINK_READING, HS_LINK_ASK, HS_LINK_NOTHING
+LINK_KNOWN_GOOD, LINK_UNDECIDED = HS_LINK_KNOWN_GOOD, HS_LINK_UNDECIDED
 ASK, KNOWN_GOOD, UNDECIDED = 0, 1, 2
 
 cdef tuple _PIPE_OPERATIONS = ("open", "list", "stat", "read")
@@ -1050,6 +1051,7 @@ cdef class Pump:
     cdef list _pinned, _hashers
     cdef hs_external_digest _external
     cdef int64_t _pid
+    cdef bint _running
 
     def __cinit__(self, Feed feed not None, *, sets, kinds, StopFlag stop=None, max_size_bytes=None, bint media_only=False,
                   Sizes sizes=None, bint tell_all=False, forced=None, os=None):
@@ -1111,13 +1113,23 @@ cdef class Pump:
 
     def __dealloc__(self):
         hs_pipe_free(self._pipe)
-        if self._pinned is not None:
-            for set_file in self._pinned:
-                set_file.unpin()
+
+    def __del__(self):
+        self.close()
+
+    def close(self):
+        """Closes what is open and lets go of the sets; not while another thread is inside ``run``."""
+        if self._running:
+            raise UsageError("the pump is running in another thread")
+        hs_pipe_free(self._pipe)
+        self._pipe = NULL
+        pinned, self._pinned = self._pinned, []
+        for set_file in pinned or ():
+            set_file.unpin()
 
     @property
     def slot_count(self):
-        return hs_pipe_slot_count(self._pipe)
+        return hs_pipe_slot_count(self._pipe) if self._pipe != NULL else 0
 
     def run(self, double seconds):
         cdef int status
@@ -1125,8 +1137,12 @@ cdef class Pump:
         cdef size_t count, i
         cdef const hs_pipe_event *events
         _check_pid(self._pid, self)
+        if self._pipe == NULL or self._running:
+            raise UsageError("the pump was closed, or is running in another thread")
+        self._running = True
         with nogil:
             status = hs_pipe_run(self._pipe, nanoseconds)
+        self._running = False
         events = hs_pipe_events(self._pipe, &count)
         out = [self._told(&events[i]) for i in range(count)]
         if status == -ENOMEM:
@@ -1175,6 +1191,8 @@ cdef class Pump:
         return event
 
     def counters(self):
+        if self._pipe == NULL:
+            raise UsageError("the pump was closed")
         cdef const hs_pipe_counters *c = hs_pipe_count(self._pipe)
         return {"no_match": c.no_match, "known_good": c.known_good, "undecided": c.undecided, "bytes_read": c.bytes_read,
                 "gated_empty": c.gated_empty, "gated_size": c.gated_size, "hole_bytes": c.hole_bytes}

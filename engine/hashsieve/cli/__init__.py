@@ -42,6 +42,13 @@ def _guarded(argv: Sequence[str] | None) -> int:
     except MemoryError as problem:
         output.note(f"hashsieve: no memory: {problem}")
         return 2
+    except Exception:
+        # A fault of ours. Python's own exit code for it is 1, which here would mean a match.
+        import traceback
+
+        output.note(traceback.format_exc().rstrip())
+        output.note("hashsieve: stopped by an unexpected error; please report the lines above")
+        return 2
 
 
 def silence_stdout() -> None:

@@ -460,13 +460,19 @@ class _Run:
 
     def _pump(self, feed: _scan.Feed, rename: tuple[bytes, bytes] | None) -> Generator[Outcome, None, None]:
         self.feed = feed
-        pumps = [self.scanner._new_pump(feed, self.tell_all) for _ in range(self.scanner.jobs)]
-        for events in self._run_one(pumps[0]) if len(pumps) == 1 else self._run_many(pumps):
-            for event in events:
-                self.scanner._check_stop()
-                yield from self._event(event, _renamed(event.path, rename))
-            yield from self._settle_waiting(rename, last=False)
-        yield from self._settle_waiting(rename, last=True)
+        pumps: list[_scan.Pump] = []
+        try:
+            for _ in range(self.scanner.jobs):
+                pumps.append(self.scanner._new_pump(feed, self.tell_all))
+            for events in self._run_one(pumps[0]) if len(pumps) == 1 else self._run_many(pumps):
+                for event in events:
+                    self.scanner._check_stop()
+                    yield from self._event(event, _renamed(event.path, rename))
+                yield from self._settle_waiting(rename, last=False)
+            yield from self._settle_waiting(rename, last=True)
+        finally:
+            for pump in pumps:
+                pump.close()
 
     def _take_counters(self, now: dict[str, int], before: dict[str, int]) -> None:
         """Adds what a pump has counted since it was asked last."""
