@@ -139,6 +139,8 @@ static hs_set_status parse_header(hs_set *set, const uint8_t *h, hs_set_error *e
     set->filter_millibits = hs_load32le(h + 112);
     if (!all_zero(set->seal_key_id, sizeof set->seal_key_id))
         return fail(error, HS_SET_NEWER, "the set is sealed, which this version cannot open", 0, 0);
+    if (set->generation >> 63) return bad(error, "impossible generation");
+    if (set->valid_until > HS_SET_MAX_VALID_UNTIL) return bad(error, "impossible end of validity");
     if (set->sizes_policy > 1) return bad(error, "unknown sizes policy");
     if (set->section_count > HS_SET_MAX_SECTIONS) return bad(error, "too many sections");
     if (set->entry_count >= (uint64_t)1 << 62) return bad(error, "impossible number of entries");

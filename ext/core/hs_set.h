@@ -15,6 +15,8 @@
 #include "hs_os.h"
 #include "hs_sha256.h"
 
+#define HS_SET_MAX_VALID_UNTIL 253402300799u /* the end of the year 9999 */
+
 enum {
     HS_SET_PAGE_BYTES = 4096,
     HS_SET_HASH_BYTES = 16,      /* a page hash: SHA-256 cut to 16 bytes */

@@ -1,10 +1,12 @@
-"""Set files without the code under test: a writer of sections, a repair of hashes, and a reader after docs/format/hset.md.
+"""Set files without the code under test: a writer, a repair of hashes, and a reader after docs/format/hset.md.
 
 Only hashlib and struct: what agrees with this file agrees with the specification. Slow on purpose.
 """
 
 import hashlib
+import itertools
 import json
+import random
 import struct
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ META, FILTER, FENCES, TABLE, SHARED, ENTRIES, GROUPS, REFS = range(1, 9)
 TEST_SHAPE = 0x80
 WIDTHS = {1: 16, 2: 20, 3: 32, 4: 32}
 NAMES = {1: "md5", 2: "sha1", 3: "sha256", 4: "blake3"}
+ALL_KINDS = tuple(NAMES.values())
 SALT = (0x47B6137B, 0x44974D91, 0x8824AD5B, 0xA2B7289D, 0x705495C7, 0x2DF1424B, 0x9EFC4947, 0x5C6BFB31)
 
 
@@ -99,8 +102,8 @@ def write_sparse(path, sections, entry_count, set_id=b"0123456789abcdef"):
         offset += pages_of(length) * PAGE
     list_offset, list_bytes = offset, (offset // PAGE - 1) * 16
     file_bytes = list_offset + pages_of(list_bytes) * PAGE + PAGE
-    header = HEADER.pack(MAGIC, 1, 1, 0x01020304, PAGE, file_bytes, 1, 0, set_id, bytes(16), 0, len(sections), entry_count,
-                         list_offset, list_bytes, 16000, 0)  # fmt: skip
+    header = HEADER.pack(MAGIC, 1, 1, 0x01020304, PAGE, file_bytes, 1, 0, set_id, bytes(16), 0, len(sections),
+                         entry_count, list_offset, list_bytes, 16000, 0)  # fmt: skip
     header = (header + lines).ljust(PAGE, b"\0")
     root, at = hashlib.sha256(header), 0
     zeros = bytes(1 << 20)
@@ -152,8 +155,9 @@ class ReferenceSet:
 
     def __init__(self, data):
         self.data = data
-        (magic, version, reader, order, page, size, self.generation, self.valid_until, self.set_id, seal, self.sizes, count,
-         self.entry_count, list_offset, list_bytes, self.millibits, reserved) = HEADER.unpack_from(data)  # fmt: skip
+        fields = HEADER.unpack_from(data)
+        magic, version, reader, order, page, size, self.generation, self.valid_until, self.set_id = fields[:9]
+        seal, self.sizes, count, self.entry_count, list_offset, list_bytes, self.millibits, reserved = fields[9:]
         assert (magic, version, reader, order, page) == (MAGIC, 1, 1, 0x01020304, PAGE)
         assert size == len(data)
         assert seal == bytes(16)
@@ -215,7 +219,7 @@ class ReferenceSet:
                 values.append((self.entry_count if number + 1 == test_row else number - 1) << 1)
             else:
                 values.append(number << 1)
-        assert all(a < b for a, b in zip(digests, digests[1:], strict=False))
+        assert all(a < b for a, b in itertools.pairwise(digests))
         per_page = PAGE // (width + entry_width)
         fences = struct.unpack(f"<{-(-section.count // per_page)}Q", self.bytes_of(FENCES << 8 | kind))
         assert list(fences) == [int.from_bytes(d[:8], "big") for d in digests[::per_page]]
@@ -296,3 +300,16 @@ class ReferenceSet:
         further = self.shared[kind].get(row, [])
         assert bool(further) == bool(values[row] & 1)
         return [values[row] >> 1, *further]
+
+
+def sample_records(count, seed=1, kinds=ALL_KINDS):
+    """Plain tuples (digests, size, source, ref) of all shapes, with shared digests, sizes and refs here and there."""
+    rng = random.Random(seed)
+    pool = {kind: [rng.randbytes(WIDTHS[code]) for _ in range(count)] for code, kind in NAMES.items() if kind in kinds}
+    rows = []
+    for number in range(count):
+        chosen = rng.sample(kinds, rng.randint(1, len(kinds)))
+        digests = {kind: pool[kind][number if rng.random() < 0.8 else rng.randrange(count)] for kind in chosen}
+        ref = rng.choice([None, None, f"id {number}", "\udcfe"])
+        rows.append((digests, rng.choice([None, number]), rng.choice("ab"), ref))
+    return rows

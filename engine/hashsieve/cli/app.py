@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from ..errors import shown
 from . import compile as compile_command
-from . import cpu, demo, info, lists, lookup, scan, verify
+from . import cpu, demo, info, lists, lookup, output, scan, verify
 
 __all__ = ["run"]
 
@@ -35,7 +37,9 @@ app.command("demo")(demo.command)
 def _options(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="With --version: how this build works on this machine.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With --version: how this build works on this machine.")
+    ] = False,
 ) -> None:
     if version:
         from .version import show_version
@@ -56,6 +60,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         # Typer's own parsing errors share no public base class across its versions, but all can print themselves.
         if not (hasattr(problem, "show") and hasattr(problem, "exit_code")):
             raise
-        problem.show()
+        text = io.StringIO()
+        problem.show(file=text)
+        for line in text.getvalue().splitlines():
+            output.note(shown(line))
         return 2
     return code if isinstance(code, int) else 0

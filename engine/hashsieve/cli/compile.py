@@ -17,12 +17,14 @@ def command(
     out: Annotated[str, typer.Option("-o", "--output", metavar="SET", help="Where to publish the hash set.")],
     role: Annotated[str | None, typer.Option(help="known-bad, known-good, trusted, undecided or test.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of the custodian; else each list's file name.")] = None,
-    format: Annotated[str | None, typer.Option(help="List format, where the content should not decide.")] = None,  # noqa: A002
+    format: Annotated[str | None, typer.Option(help="List format, where the content should not decide.")] = None,
     digest: Annotated[str | None, typer.Option(help="Kind of bare digests of 64 hex digits: sha256 or blake3.")] = None,
     profile: Annotated[str | None, typer.Option(help="Category profile of graded lists: us or uk.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Any refused row refuses the list.")] = False,
     generation: Annotated[int, typer.Option(help="Generation number of the set.")] = 1,
-    valid_until: Annotated[str | None, typer.Option(metavar="DATE", help="End of validity, YYYY-MM-DD or ISO 8601, UTC.")] = None,
+    valid_until: Annotated[
+        str | None, typer.Option(metavar="DATE", help="End of validity, YYYY-MM-DD or ISO 8601, UTC.")
+    ] = None,
     sizes: Annotated[str, typer.Option(help="trusted or ignored.")] = "ignored",
     bits_per_entry: Annotated[float, typer.Option(help="Filter bits for each digest.")] = 16,
     json: JsonOption = False,
@@ -38,18 +40,17 @@ def command(
     with progress.show("compiling", lambda: f"{state['stage']}: {state['count']:,} records"):
         report = compile_lists(
             lists, out, role=role, source=source, format=format, digest=digest, profile=profile, strict=strict,
-            generation=generation, valid_until_seconds=_seconds(valid_until), sizes=sizes, bits_per_entry=bits_per_entry,
-            progress=on_progress,
+            generation=generation, valid_until_seconds=_seconds(valid_until), sizes=sizes,
+            bits_per_entry=bits_per_entry, progress=on_progress,
         )  # fmt: skip
     if json:
-        output.line(report.to_json())
+        output.line(report.to_json() | {"path": output.path_text(report.path)})
         return 0
     for each in report.lists:
-        facts = each.to_json()
-        left = [f"{count:,} {reason}" for reason, count in {**facts["dropped"], **facts["refused"]}.items()]
+        left = [f"{count:,} {reason}" for counts in (each.dropped, each.refused) for reason, count in counts.items()]
         output.say(
-            f"{shown(facts['path'])}: {facts['format']}, {facts['role']}, source {shown(facts['source'])}: "
-            f"{facts['taken']:,} records taken" + (f"; left out: {', '.join(left)}" if left else "")
+            f"{each.path}: {each.format}, {each.role}, source {each.source}: {each.taken:,} records taken"
+            + (f"; left out: {', '.join(left)}" if left else "")
         )
     digests = ", ".join(f"{count:,} {kind}" for kind, count in report.digests.items())
     output.say(f"{shown(report.path)}: {report.entries:,} entries ({digests}), {report.conflicts:,} conflicts")

@@ -17,7 +17,13 @@ def command(json: JsonOption = False) -> int:
     for kernel in kernels():
         state = kernel["state"]
         if kernel["kind"] in demanded:
-            state = "demanded" if kernel["name"] == demanded[kernel["kind"]] else "available" if state == "chosen" else state
+            state = (
+                "demanded"
+                if kernel["name"] == demanded[kernel["kind"]]
+                else "available"
+                if state == "chosen"
+                else state
+            )
         rows.append({**kernel, "state": state})
     if json:
         output.line({"features": list(features()), "kernels": rows})

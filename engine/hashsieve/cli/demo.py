@@ -19,7 +19,9 @@ PLANTED_TEXT = b"hashsieve demo: this harmless text stands in for a listed file.
 
 
 def command(
-    path: Annotated[str | None, typer.Argument(metavar="[PATH]", help="Tree to scan; else Python's standard library.")] = None,
+    path: Annotated[
+        str | None, typer.Argument(metavar="[PATH]", help="Tree to scan; else Python's standard library.")
+    ] = None,
     write_test_file: Annotated[
         str | None, typer.Option(metavar="PATH", help="Only write the published harmless test file there.")
     ] = None,
@@ -63,6 +65,8 @@ def _write_test_file(path: str) -> int:
         with open(path, "xb") as file:
             file.write(TEST_TEXT)
     except (OSError, ValueError) as problem:
-        raise OutputError(f"{shown(path)}: cannot be written: {getattr(problem, 'strerror', None) or problem}") from None
+        raise OutputError(
+            f"{shown(path)}: cannot be written: {getattr(problem, 'strerror', None) or problem}"
+        ) from None
     output.say(f"wrote the harmless test file to {shown(path)}; every hash set answers its digests with role test")
     return 0

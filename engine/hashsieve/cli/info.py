@@ -23,7 +23,9 @@ def command(path: SetOption, json: JsonOption = False) -> int:
     output.say(f"sources     {shown(', '.join(facts['sources'])) or 'none'}")
     output.say(f"conflicts   {facts['conflicts']:,}")
     output.say(f"sizes       {facts['sizes']}")
-    output.say(f"filter      {facts['filter']['bits_per_entry']:g} bits a digest, false positives {facts['filter']['fpr']:.4%}")
+    output.say(
+        f"filter      {facts['filter']['bits_per_entry']:g} bits a digest, false positives {facts['filter']['fpr']:.4%}"
+    )
     output.say(f"valid until {facts['valid_until'] or 'no end given'}")
     output.say("sealed      no\nsignature   none")
     return 0

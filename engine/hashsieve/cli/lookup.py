@@ -22,7 +22,8 @@ _BY_LENGTH = {32: ("md5",), 40: ("sha1",), 64: ("sha256", "blake3")}
 def command(
     sets: SetsOption,
     digests: Annotated[
-        list[str], typer.Argument(metavar="DIGEST...", help="Hex digests, also as KIND:HEX; - reads them from standard input.")
+        list[str],
+        typer.Argument(metavar="DIGEST...", help="Hex digests, also as KIND:HEX; - reads them from standard input."),
     ],
     json: JsonOption = False,
 ) -> int:
@@ -42,7 +43,15 @@ def command(
             found_bad |= ruling is Ruling.KNOWN_BAD
             if json:
                 entries = [output.entry_json(hit.entry) | {"set": hit.set.root.hex()} for hit in hits]
-                output.line({"digest": digest.hex(), "kind": kind, "known": bool(hits), "ruling": ruling.value, "entries": entries})
+                output.line(
+                    {
+                        "digest": digest.hex(),
+                        "kind": kind,
+                        "known": bool(hits),
+                        "ruling": ruling.value,
+                        "entries": entries,
+                    }
+                )
             else:
                 told = output.describe([hit.entry for hit in hits]) if hits else "not listed"
                 output.say(f"{digest.hex()}  {kind}  {told}")
@@ -65,7 +74,7 @@ def _texts(digests: Sequence[str]) -> Iterator[str]:
 
 
 def _parse(text: str, sets: Sequence[HashSet]) -> tuple[str, bytes]:
-    """Kind and bytes of a digest as typed; 64 hex digits without a kind mean whichever of the two the sets have and know."""
+    """Kind and bytes of a digest as typed; 64 hex digits without a kind: whichever of both the sets have or know."""
     name, colon, rest = text.rpartition(":")
     hexadecimal = rest.strip()
     kinds = _BY_LENGTH.get(len(hexadecimal), ())
@@ -76,7 +85,9 @@ def _parse(text: str, sets: Sequence[HashSet]) -> tuple[str, bytes]:
     except ValueError:
         raise UsageError(f"{shown(text[:100])!r} is not a hex digest") from None
     if not kinds:
-        raise UsageError(f"{shown(text[:100])!r} has {len(hexadecimal)} hex digits; MD5 has 32, SHA-1 40, SHA-256 and BLAKE3 64")
+        raise UsageError(
+            f"{shown(text[:100])!r} has {len(hexadecimal)} hex digits; MD5 has 32, SHA-1 40, SHA-256 and BLAKE3 64"
+        )
     if colon:
         kind = name.strip().lower().replace("-", "")
         if kind not in kinds:

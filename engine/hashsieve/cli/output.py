@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import shown
+from ..errors import OutputError, shown
 from ..model import Entry, Listing
+from . import silence_stdout
 
-__all__ = ["ClosedPipe", "describe", "entry_json", "human_bytes", "line", "note", "path_fields", "say"]
+__all__ = ["ClosedPipe", "describe", "entry_json", "human_bytes", "line", "note", "path_fields", "path_text", "say"]
 
 
 class ClosedPipe(Exception):  # noqa: N818 -- not an error: the reader has seen enough
@@ -25,6 +27,9 @@ def _write(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         raise ClosedPipe from None
+    except OSError as problem:
+        silence_stdout()  # else Python tries again at exit, and ends with a code of its own
+        raise OutputError(f"standard output cannot be written: {problem.strerror or problem}") from None
 
 
 def line(record: Mapping[str, Any]) -> None:
@@ -57,6 +62,11 @@ def path_fields(path: bytes) -> dict[str, str]:
         return {"path": path.decode("utf-8", "backslashreplace"), "path_b64": base64.b64encode(path).decode("ascii")}
 
 
+def path_text(path: str) -> str:
+    """A path for a JSON string: as it is, where it is UTF-8; else with its other bytes escaped."""
+    return path_fields(os.fsencode(path))["path"]
+
+
 def _listing_json(listing: Listing) -> dict[str, Any]:
     return {"source": listing.source, "role": str(listing.role), "category": listing.category, "ref": listing.ref}
 
@@ -72,7 +82,9 @@ def entry_json(entry: Entry) -> dict[str, Any]:
 
 def describe(entries: Sequence[Entry]) -> str:
     """Who listed it, for a line of text."""
-    names = sorted({f"{x.source} ({x.role}{f', {x.category}' if x.category else ''})" for e in entries for x in e.listings})
+    names = sorted(
+        {f"{x.source} ({x.role}{f', {x.category}' if x.category else ''})" for e in entries for x in e.listings}
+    )
     return shown("; ".join(names[:5]) + (f"; and {len(names) - 5} more" if len(names) > 5 else ""))
 
 

@@ -1,4 +1,7 @@
-"""A progress line on a terminal, and nothing at all elsewhere. rich is imported only when there is a terminal to draw on."""
+"""A progress line on a terminal, and nothing at all elsewhere.
+
+rich is imported only when there is a terminal to draw on.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,9 @@ def command(
         # Filters are loaded by the scanner: only those of the planned kinds.
         opened = [stack.enter_context(HashSet.open(path, load=())) for path in sets]
         extra = [name for name in digests.replace(" ", "").split(",") if name]
-        scanner = stack.enter_context(Scanner(opened, jobs=jobs, digests=extra, only=only, max_size_bytes=max_size, on_event=_event))
+        scanner = stack.enter_context(
+            Scanner(opened, jobs=jobs, digests=extra, only=only, max_size_bytes=max_size, on_event=_event)
+        )
         return run(scanner, paths, json=json)
 
 
@@ -84,8 +86,10 @@ def _start(scanner: Scanner, paths: list[str]) -> dict[str, Any]:
         "event": "start",
         "engine": f"hashsieve {__version__}",
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "sets": [{"path": shown(s.path), "root": s.root.hex(), "generation": s.generation} for s in scanner.sets],
-        "roots": [shown(path) for path in paths],
+        "sets": [
+            {"path": output.path_text(s.path), "root": s.root.hex(), "generation": s.generation} for s in scanner.sets
+        ],
+        "roots": [output.path_text(path) for path in paths],
         "gates": list(scanner.gates),
         "digests": [kind.value for kind in scanner.plan],
     }
@@ -108,7 +112,7 @@ def match_json(match: Match) -> dict[str, Any]:
         "confirmed_by": list(match.confirmed_by),
         "contradicted_by": list(match.contradicted_by),
         "set": match.set_root.hex(),
-        "set_path": shown(match.set_path),
+        "set_path": output.path_text(match.set_path),
         "generation": match.generation,
         "test": match.test,
         "entries": [output.entry_json(entry) for entry in match.entries],
@@ -120,8 +124,8 @@ def _text(outcome: Outcome) -> None:
         match = outcome.match
         also = f", but not by {', '.join(match.contradicted_by)}" if match.contradicted_by else ""
         output.say(
-            f"{'TEST MATCH' if match.test else 'MATCH'}  {shown(outcome.path)}  by {', '.join(match.confirmed_by)}{also}"
-            f"  {output.describe(match.entries)}"
+            f"{'TEST MATCH' if match.test else 'MATCH'}  {shown(outcome.path)}  "
+            f"by {', '.join(match.confirmed_by)}{also}  {output.describe(match.entries)}"
         )
     elif outcome.kind is not OutcomeKind.GONE:
         output.say(f"{outcome.kind.value.replace('_', ' ')}  {shown(outcome.path)}  {shown(outcome.reason or '')}")

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-__all__ = ["Stopped", "installed", "instead"]
+__all__ = ["Stopped", "installed", "instead", "received"]
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name))
 
@@ -37,8 +37,12 @@ def _handler(number: int, frame: FrameType | None) -> None:
 
 
 @contextlib.contextmanager
-def installed() -> Iterator[None]:
-    """Handles the stop signals inside the block; outside of the main thread nothing is changed."""
+def installed(*, deaf_after_stop: bool = False) -> Iterator[None]:
+    """Handles the stop signals inside the block; outside of the main thread nothing is changed.
+
+    *deaf_after_stop*: once one came, further ones are ignored for the rest of the process, so that they cannot break
+    into its orderly end.
+    """
     global _seen
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -49,12 +53,12 @@ def installed() -> Iterator[None]:
         yield
     finally:
         for number, old in before.items():
-            signal.signal(number, old)
+            signal.signal(number, signal.SIG_IGN if deaf_after_stop and _seen is not None else old)
 
 
 @contextlib.contextmanager
 def instead(action: Callable[[int], None]) -> Iterator[None]:
-    """Inside the block a stop signal calls *action* with its number instead of raising, once for each signal that comes."""
+    """Inside the block each stop signal calls *action* with its number instead of raising."""
     global _action
     before, _action = _action, action
     try:

@@ -18,7 +18,10 @@ def command(path: SetOption) -> int:
         done = pages
 
     try:
-        with HashSet.open(path) as opened, progress.show("verifying", lambda: f"{done:,} of {opened.page_count:,} pages"):
+        with (
+            HashSet.open(path) as opened,
+            progress.show("verifying", lambda: f"{done:,} of {opened.page_count:,} pages"),
+        ):
             opened.verify(on_progress)
             output.say(f"{shown(path)}: intact, {opened.page_count:,} pages, root {opened.root.hex()}")
     except SetDamagedError as problem:

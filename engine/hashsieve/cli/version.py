@@ -18,10 +18,15 @@ def show_version(verbose: bool) -> None:
 
     have = _cpu.features()
     portable = _cpu.portable_build()
-    output.say(f"python        {platform.python_implementation()} {platform.python_version()} on {sys.platform} {platform.machine()}")
+    output.say(
+        f"python        {platform.python_implementation()} {platform.python_version()} "
+        f"on {sys.platform} {platform.machine()}"
+    )
     output.say(f"built module  {_lookup.__file__}")
     output.say(f"cpu           {' '.join(have) or 'nothing beyond the baseline'}")
     output.say(f"kernels       {'portable only, by build' if portable else 'chosen at run time'}")
     output.say(f"page hashes   {'sha-ni' if 'sha-ni' in have and not portable else 'portable'}")
     output.say(f"filter probe  {'avx2' if 'avx2' in have and not portable else 'portable'}")
-    output.say(f"tree walk     {'by directory handles' if sys.platform.startswith('linux') else 'unsupported on this system'}")
+    output.say(
+        f"tree walk     {'by directory handles' if sys.platform.startswith('linux') else 'unsupported on this system'}"
+    )

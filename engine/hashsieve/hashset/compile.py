@@ -33,6 +33,7 @@ _SECTION = struct.Struct("<IIQQQQ")
 _META_SECTION = 1 << 8
 _MAX_REF_BYTES = 4096
 _MAX_SIZE_BYTES = 2**62
+_MAX_VALID_UNTIL_SECONDS = 253402300799  # 9999-12-31T23:59:59Z
 _MAX_META_BYTES = 64 * 1024 * 1024
 
 Progress = Callable[[str, int], None]
@@ -104,8 +105,8 @@ class SetWriter:
     def __post_init__(self) -> None:
         if not 0 <= self.generation < 2**63:
             raise UsageError(f"a generation is a number from 0 to 2**63 - 1, not {self.generation}")
-        if not 0 <= self.valid_until_seconds < 2**62:
-            raise UsageError("the end of validity lies outside of what can be written down")
+        if not 0 <= self.valid_until_seconds <= _MAX_VALID_UNTIL_SECONDS:
+            raise UsageError("the end of validity lies between 1970 and 9999")
         if self.sizes not in ("ignored", "trusted"):
             raise UsageError(f"sizes are 'ignored' or 'trusted', not {self.sizes!r}")
         if not 4 <= self.bits_per_entry <= 64:

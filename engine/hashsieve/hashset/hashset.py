@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,7 @@ class HashSet:
     def __init__(self, file: SetFile) -> None:
         self._file = file
         self._lock = threading.Lock()
+        _all.add(self)
         header = file.header
         self.path: str = file.path
         self.root: bytes = header["root"]
@@ -254,6 +257,12 @@ class HashSet:
             "signature": None,
         }
 
+    @property
+    def closed(self) -> bool:
+        """Was :meth:`close` called? A closed set has no filter loaded and answers nothing."""
+        closed: bool = self._file.closed
+        return closed
+
     def close(self) -> None:
         """Gives memory and file back; refused with SetError while another thread is in a lookup."""
         self._file.close()
@@ -270,6 +279,19 @@ class HashSet:
         """All entries in order, the test entry left out."""
         for number in range(self._entry_count):
             yield self.entry(number)
+
+
+_all: weakref.WeakSet[HashSet] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """In a forked child: a lock that another thread of the parent held would be held for ever."""
+    for each in _all:
+        each._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class _Reader:

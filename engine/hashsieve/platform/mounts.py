@@ -1,26 +1,35 @@
 """Mounts: what is mounted where, and whether a walk may enter it -- decided from the mount table, never by touching it.
 
-A stat on a dead network mount can hang for ever, so the table is asked first. Linux: ``/proc/self/mountinfo`` (proc(5)).
+A stat on a dead network mount can hang for ever, so the table is asked first. Linux: ``/proc/self/mountinfo``
+(proc(5)).
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+import stat
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Mount", "MountTable", "parse_mountinfo", "reason_not_to_enter"]
+__all__ = ["PSEUDO", "Mount", "MountTable", "parse_mountinfo", "reason_not_to_enter"]
 
-# Kernel interfaces that look like files. They hold nothing anybody stored, and reading some of them blocks or has effects.
+# Kernel interfaces that look like files. They hold nothing anybody stored, and reading some of them blocks or has
+# effects.
 PSEUDO_TYPES = frozenset(
-    b"autofs binder binfmt_misc bpf cgroup cgroup2 configfs cpuset debugfs devfs devpts devtmpfs efivarfs functionfs "
-    b"fusectl hugetlbfs mqueue nfsd nsfs pipefs proc pstore resctrl rpc_pipefs securityfs selinuxfs smackfs sockfs sysfs "
-    b"tracefs usbfs xenfs".split()
+    b"binder binfmt_misc bpf cgroup cgroup2 configfs cpuset debugfs devfs devpts devtmpfs efivarfs functionfs "
+    b"fusectl hugetlbfs mqueue nfsd nsfs pipefs proc pstore resctrl rpc_pipefs securityfs selinuxfs smackfs sockfs "
+    b"sysfs tracefs usbfs xenfs".split()
 )
 NETWORK_TYPES = frozenset(
     b"9p acfs afs ceph cifs coda davfs fhgfs beegfs gfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 "
     b"smb smb2 smb3 smbfs vboxsf vmhgfs".split()
 )
+
+PSEUDO = "pseudo-filesystem:"
+_MAX_LINKS = 40  # as Linux counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +45,12 @@ class Mount:
     source: bytes
 
 
+_ESCAPE = re.compile(rb"\\([0-3][0-7]{2})")
+
+
 def _unescape(field: bytes) -> bytes:
     """The kernel writes space, tab, newline and backslash as three octal digits."""
-    if b"\\" not in field:
-        return field
-    out, at = bytearray(), 0
-    while at < len(field):
-        if field[at : at + 1] == b"\\" and field[at + 1 : at + 4].isdigit():
-            out.append(int(field[at + 1 : at + 4], 8) & 0xFF)
-            at += 4
-        else:
-            out.append(field[at])
-            at += 1
-    return bytes(out)
+    return _ESCAPE.sub(lambda found: bytes((int(found[1], 8),)), field)
 
 
 def parse_mountinfo(text: bytes) -> list[Mount]:
@@ -72,12 +74,15 @@ def reason_not_to_enter(fs_type: bytes) -> str | None:
     """Why a walk stays out of a mount of this type, or None.
 
     ``pseudo-filesystem``: nothing is stored there. ``network-mount`` and ``fuse-mount``: another machine or program
-    answers every call, or never does; they are left out by default and reported. ``fuseblk`` is a local disk.
+    answers every call, or never does; they are left out by default and reported. ``automount``: a touch would mount
+    something, most often from the network. ``fuseblk`` is a local disk.
     """
     kind, _, subtype = fs_type.partition(b".")
     name = fs_type.decode("ascii", "replace")
     if kind in PSEUDO_TYPES:
-        return f"pseudo-filesystem:{name}"
+        return f"{PSEUDO}{name}"
+    if kind == b"autofs":
+        return f"automount:{name}"
     if kind in NETWORK_TYPES:
         return f"network-mount:{name}"
     if kind == b"fuse":
@@ -86,7 +91,7 @@ def reason_not_to_enter(fs_type: bytes) -> str | None:
 
 
 class MountTable:
-    """The mounts of this process at one moment. Where several lie on one point, the last one is what a walk would meet."""
+    """The mounts of this process at one moment. Of several on one point, the last one is what a walk would meet."""
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
         self.by_point: dict[bytes, Mount] = {mount.mount_point: mount for mount in mounts}
@@ -116,12 +121,76 @@ class MountTable:
         mount = self.of(path)
         return reason_not_to_enter(mount.fs_type) if mount is not None else None
 
+    def resolve(self, path: bytes) -> tuple[bytes, str | None]:
+        """*path*, absolute, without links and ``..``; and why it is not to be touched, or None.
+
+        Each step is asked of this table before it is asked of the system, and the way ends where it would lead into a
+        mount that may never answer: that mount's path is given back then. Kernel interfaces and the file system of
+        ``/`` itself do answer, so the way may lead through them. OSError as the system has it.
+        """
+        pending = _steps(path)
+        real, link_count, home = b"/", 0, self.of(b"/")
+        while pending:
+            part = pending.pop()
+            if part == b"..":
+                real = os.path.dirname(real)
+                continue
+            step = os.path.join(real, part)
+            reason = self.reason_at(step)
+            if reason is not None and not reason.startswith(PSEUDO) and self.of(step) is not home:
+                return step, reason
+            mode = os.lstat(step).st_mode
+            if stat.S_ISLNK(mode):
+                link_count += 1
+                if link_count > _MAX_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), step)
+                target = os.readlink(step)
+                pending += _steps(target)
+                real = b"/" if target.startswith(b"/") else real
+            elif pending and not stat.S_ISDIR(mode):
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), step)
+            else:
+                real = step
+        return real, self.reason_at(real)
+
+    def stored_in_pseudo_below(self, root: bytes) -> list[bytes]:
+        """Mount points below *root* that hold files but lie in a pseudo file system (``/dev/shm``), so that the walk of
+        *root* does not come by. None of them lies in a mount of another kind that is not to be touched."""
+        found = []
+        for point, reason in self._below(root):
+            around = self._reasons_between(root, point)
+            if reason is None and around and all(each.startswith(PSEUDO) for each in around):
+                found.append(point)
+        return found
+
+    def _reasons_between(self, root: bytes, point: bytes) -> list[str]:
+        """Why the mounts that lie around *point* and below *root* are not to be entered, from the inside out."""
+        reasons: list[str] = []
+        while True:
+            mount = self.of(os.path.dirname(point))
+            if mount is None or not _lies_below(mount.mount_point, root):
+                return reasons
+            point = mount.mount_point
+            if (reason := reason_not_to_enter(mount.fs_type)) is not None:
+                reasons.append(reason)
+
+    def _below(self, root: bytes) -> list[tuple[bytes, str | None]]:
+        """Every mount point strictly below *root*, with the reason not to enter it."""
+        return [
+            (point, reason_not_to_enter(mount.fs_type))
+            for point, mount in self.by_point.items()
+            if _lies_below(point, root)
+        ]
+
     def skips_below(self, root: bytes) -> list[tuple[bytes, str]]:
         """Mount points strictly below *root* that are not to be entered, with the reason."""
-        prefix = root.rstrip(b"/") + b"/"
-        found = []
-        for point, mount in self.by_point.items():
-            reason = reason_not_to_enter(mount.fs_type)
-            if reason is not None and point.startswith(prefix) and point != root:
-                found.append((point, reason))
-        return found
+        return [(point, reason) for point, reason in self._below(root) if reason is not None]
+
+
+def _lies_below(path: bytes, root: bytes) -> bool:
+    return path != root and path.startswith(root.rstrip(b"/") + b"/")
+
+
+def _steps(path: bytes) -> list[bytes]:
+    """The names of a path, the last one first."""
+    return [part for part in reversed(path.split(b"/")) if part not in (b"", b".")]

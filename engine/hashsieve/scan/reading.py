@@ -44,8 +44,8 @@ def hashers(kinds: Iterable[DigestKind]) -> dict[str, Hasher]:
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """One read of a file. ``digests`` is None unless the end was reached; ``settled``: the signature did not move and as
-    many bytes came as the file said. ``after`` holds the facts behind the read."""
+    """One read of a file. ``digests`` is None unless the end was reached; ``settled``: the signature did not move and
+    as many bytes came as the file said. ``after`` holds the facts behind the read."""
 
     digests: dict[str, bytes] | None
     bytes_read: int

@@ -1,8 +1,10 @@
 """The scanner: from roots, paths, descriptors or bytes to outcomes, one for every name, none of them a guess.
 
-A name's way: listed by the walk -> facts by name -> opened relative to its directory, no-follow, non-blocking -> facts by
-handle -> read to the end for all planned kinds -> looked up in every set -> on a hit read again for all kinds the entry
-knows -> outcome. Whatever goes wrong on the way becomes the outcome of that name, with its reason, and the walk goes on.
+A name's way: listed by the walk -> opened relative to its directory, no-follow, non-blocking -> facts by handle -> gates
+-> read to the end for all planned kinds -> looked up in every set -> on a hit read again for all kinds the entry knows
+-> outcome. Up to the lookup this happens in the native pipeline (:mod:`hashsieve._scan`), which counts what is on no list
+and tells about the rest. Whatever goes wrong on the way becomes the outcome of that name, with its reason, and the walk
+goes on.
 """
 
 from __future__ import annotations
@@ -17,17 +19,17 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field, replace
 from queue import Empty, Full, Queue
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import _scan
-from ..errors import ForkError, Path, ScanError, StoppedError, UsageError, shown
+from ..errors import ForkError, Path, ScanError, SetError, StoppedError, UsageError, shown
 from ..hashset.hashset import HashSet
 from ..model import DigestKind, FileIdentity, HealthEvent, Match, Outcome, OutcomeKind, Role, Summary
-from ..platform.mounts import MountTable
+from ..platform.mounts import PSEUDO, MountTable
 from .kernels import demanded_kernels
-from .plan import plan_digests
+from .plan import costs_ns_per_byte, plan_digests
 from .reading import BUFFER_BYTES, ReadResult, hashers, read_digests
-from .verdict import Ruling, Verdict, judge, kinds_to_confirm, look_up
+from .verdict import Hit, Ruling, Verdict, judge, kinds_to_confirm, look_up
 
 if TYPE_CHECKING:
     from .._scan import FileStat, OpenFile
@@ -43,7 +45,7 @@ _REASONS = {
     _scan.TOO_LARGE: "by-rule:max-size",
     _scan.NOT_MEDIA: "by-rule:only-media",
 }
-_NOT_FAILED = ("by-rule:", "pseudo-filesystem:")  # reasons that leave a scan complete
+_NOT_FAILED = ("by-rule:", PSEUDO)  # reasons that leave a scan complete
 _FIELD_OF = {
     OutcomeKind.MATCH: "matched",
     OutcomeKind.NO_MATCH: "no_match",
@@ -137,15 +139,16 @@ class Scanner:
             raise UsageError("a scanner needs at least one hash set")
         if jobs < 1:
             raise UsageError(f"jobs is a number of at least 1, not {jobs}")
-        self.jobs = jobs
-        self.plan: tuple[DigestKind, ...] = plan_digests((s for each in self.sets for s in each.shapes), digests)
         if only not in (None, "media"):
             raise UsageError(f"only 'media' can be asked for, not {only!r}")
         if max_size_bytes is not None and max_size_bytes < 0:
             raise UsageError(f"a size limit is a number of bytes of at least 0, not {max_size_bytes}")
+        self.jobs = jobs
         self._only = only
         self._max_size_bytes = max_size_bytes
         self._kernels = demanded_kernels() if kernels is None else dict(kernels)
+        shapes = {shape for each in self.sets for shape in each.shapes}
+        self.plan: tuple[DigestKind, ...] = plan_digests(shapes, digests, costs_ns_per_byte(self._kernels))
         for each in self.sets:
             each.load(self.plan)
         self._sizes = self._known_sizes()
@@ -189,10 +192,18 @@ class Scanner:
         """Examines one file by path; a link is not followed. Never raises for what the file system answers."""
         self._check_usable()
         raw = os.fsencode(path)
-        return self._name(raw, self._examine_opened(lambda: _scan.open_path(raw, policy=self._policy, os=self._os)))
+        try:
+            # Asked by name first: opening alone would download a placeholder, or let go a writer that waits at a FIFO.
+            facts = _scan.stat_root(raw, os=self._os)
+        except OSError as problem:
+            return self._name(raw, _from_problem("stat", problem))
+        examined = _not_to_open(facts)
+        if examined is None:
+            examined = self._examine_opened(lambda: _scan.open_path(raw, policy=self._policy, stat=facts, os=self._os))
+        return self._name(raw, examined)
 
     def examine_fd(self, fd: int, *, path: Path = b"") -> Outcome:
-        """Examines an open file by positional reads; its offset is untouched and it stays open. *path* is for the report."""
+        """Examines an open file by positional reads, its offset untouched; it stays open. *path* is for reports."""
         self._check_usable()
         raw = os.fsencode(path)
         return self._name(raw, self._examine_opened(lambda: _scan.OpenFile.from_fd(fd, path=raw, os=self._os)))
@@ -212,18 +223,22 @@ class Scanner:
 
         digests = digest(self.plan)
         hits, failed = look_up(self.sets, digests)
+        self._tell_damage(failed)
         if needed := kinds_to_confirm(hits, digests):
             digests = digest(needed)
         facts = _scan.FileStat(size_bytes=len(view))
-        return self._name(os.fsencode(path), self._conclude(judge(hits, digests), digests, facts, len(view), bool(failed)))
+        return self._name(
+            os.fsencode(path), self._conclude(judge(hits, digests), digests, facts, len(view), bool(failed))
+        )
 
     # ---- scanning trees ------------------------------------------------------------------------------------------
 
     def scan(self, *roots: Path, every: bool = False) -> Iterator[Outcome | Summary]:
-        """Scans files and directory trees. Yields every outcome but ``no_match`` (with *every* those too), then a Summary.
+        """Scans files and directory trees. Yields every outcome but ``no_match`` (with *every* those too), then a
+        Summary.
 
-        Links below a root are not followed; a root that is a link is. Paths in outcomes are absolute and bytes-exact. After
-        :meth:`stop` the Summary says ``complete=False``.
+        Links below a root are not followed; a root that is a link is. Paths in outcomes are absolute and bytes-exact.
+        After :meth:`stop` the Summary says ``complete=False``.
         """
         self._check_usable()
         if not roots:
@@ -233,17 +248,16 @@ class Scanner:
     def _scan(self, roots: Sequence[bytes], every: bool) -> Generator[Outcome | Summary, None, None]:
         if not self._scanning.acquire(blocking=False):
             raise UsageError("this scanner is scanning already; make another one for a second scan")
+        complete = True
         try:
             self.counters = Counters()
             started, wall, cpu = _now(), time.monotonic(), time.process_time()
-            complete = True
-            try:
-                yield from _Run(self, every).outcomes(roots)
-            except StoppedError:
-                complete = False
-            yield self._summary(started, time.monotonic() - wall, time.process_time() - cpu, complete)
+            yield from _Run(self, every).outcomes(roots)
+        except StoppedError:
+            complete = False
         finally:
             self._scanning.release()
+        yield self._summary(started, time.monotonic() - wall, time.process_time() - cpu, complete)
 
     def stop(self) -> None:
         """Ends all work of this scanner soon, in the middle of a file too. From any thread or a signal handler."""
@@ -297,22 +311,19 @@ class Scanner:
                     return self._examine_file(file, first.before, first.result)
                 operation = "stat"
                 before = file.stat()
-                if not before.is_regular():
-                    return _Examined(OutcomeKind.NOT_EXAMINED, special=_special_name(before.mode), stat=before)
-                if before.cloud_only:
-                    return _Examined(OutcomeKind.NOT_EXAMINED, "cloud-only", stat=before)
+                if (refused := _not_to_open(before)) is not None:
+                    return refused
                 operation = "read"
                 return self._examine_file(file, before)
         except OSError as problem:
-            if operation == "open" and problem.errno in (errno.ENOENT, errno.ESTALE):
-                return _Examined(OutcomeKind.GONE)
-            if operation == "open" and problem.errno == errno.ELOOP:
-                return _Examined(OutcomeKind.NOT_EXAMINED, special="symlink")
-            if operation == "open" and problem.errno == errno.ENXIO:
-                return _Examined(OutcomeKind.NOT_EXAMINED, special="socket")
-            return _Examined(OutcomeKind.ERROR, _os_reason(operation, problem))
+            return _from_problem(operation, problem)
         except MemoryError:
             return _Examined(OutcomeKind.ERROR, f"{operation}: no memory")
+        except (StoppedError, ForkError):
+            raise
+        except Exception as problem:
+            # Not foreseen: still the outcome of this name alone, and never silence about it or the names behind it.
+            return _Examined(OutcomeKind.ERROR, f"{operation}: {type(problem).__name__} {problem}")
 
     def _examine_file(self, file: OpenFile, before: FileStat, first: ReadResult | None = None) -> _Examined:
         total_bytes = 0
@@ -328,8 +339,7 @@ class Scanner:
                 total_bytes += more_bytes
                 # A listed digest that was computed is a match, even if the file moved meanwhile.
                 if read.settled or verdict.ruling is Ruling.KNOWN_BAD:
-                    for each, problem in failed:
-                        self._event(f"set-damaged:{each.path}", "set-damaged", str(problem))
+                    self._tell_damage(failed)
                     return self._conclude(verdict, digests, before, total_bytes, bool(failed))
             elif read.settled:
                 # Nothing in it: no list names it, and a failed read cannot look like it, since the end was reached.
@@ -338,10 +348,8 @@ class Scanner:
         reason = f"signature moved in {_READS} reads"
         return _Examined(OutcomeKind.CHANGED, reason, stat=before, bytes_read=total_bytes)
 
-    def _confirm(
-        self, file: OpenFile, read: ReadResult, hits: list[Any]
-    ) -> tuple[Verdict, dict[str, bytes], int]:
-        """Judges the hits of a read, after a second read for the kinds that the entries know beyond the planned ones."""
+    def _confirm(self, file: OpenFile, read: ReadResult, hits: Sequence[Hit]) -> tuple[Verdict, dict[str, bytes], int]:
+        """Judges the hits of a read, after a second one for the kinds that the entries know beyond the planned ones."""
         digests = read.digests or {}
         verdict = judge(hits, digests)
         needed = kinds_to_confirm(hits, digests) if verdict.ruling in (Ruling.KNOWN_BAD, Ruling.SUPPRESSED) else ()
@@ -349,7 +357,8 @@ class Scanner:
             return verdict, digests, 0
         try:
             again = read_digests(file, read.after, needed, self._buffer(), self._check_stop)
-        except OSError:
+        except Exception:
+            # Whatever it was, a request to stop included: what the first read found is not lost.
             return verdict, digests, 0
         if again.digests is None or any(again.digests[kind] != digest for kind, digest in digests.items()):
             # Other content by now: what was computed first stands, with nothing added.
@@ -389,6 +398,10 @@ class Scanner:
                 test=verdict.test,
             )
         return Outcome(examined.kind, path, examined.reason, match, size, examined.digests)
+
+    def _tell_damage(self, failed: Iterable[tuple[HashSet, SetError]]) -> None:
+        for each, problem in failed:
+            self._event(f"set-damaged:{each.path}", "set-damaged", str(problem))
 
     def _event(self, once: str, kind: str, text: str, **counts: int) -> None:
         if once in self._told:
@@ -432,29 +445,32 @@ class _Run:
 
     # ---- roots ---------------------------------------------------------------------------------------------------
 
-    def _root(self, given: bytes) -> Generator[Outcome, None, None]:
+    def _root(self, given: bytes, *, named: bool = True) -> Generator[Outcome, None, None]:
         if not given or b"\0" in given:
             yield self._problem(given, "open: not a path")
             return
-        absolute = os.path.abspath(given)
-        reason = self.mounts.reason_at(absolute)
-        if reason is None:
-            try:
-                real = os.path.realpath(absolute, strict=True)
-                reason = self.mounts.reason_at(real)
-                facts = _scan.stat_root(real, os=self.scanner._os) if reason is None else None
-            except OSError as problem:
-                yield self._problem(absolute, _os_reason("open", problem))
-                return
+        absolute = given
+        try:
+            absolute = os.path.join(os.getcwdb(), given)
+            real, reason = self.mounts.resolve(absolute)
+            facts = _scan.stat_root(real, os=self.scanner._os) if reason is None else None
+        except OSError as problem:
+            yield self._problem(os.path.normpath(absolute), _os_reason("open", problem))
+            return
+        # ".." after a link leads elsewhere than it reads, so such a path is shown as what it led to.
+        path = real if b".." in absolute.split(b"/") else os.path.normpath(absolute)
         if reason is not None:
-            yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, absolute, reason), root=True)
+            yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, reason), root=True)
         elif facts is not None and facts.is_directory():
             skip = self.mounts.skips_below(real)
             with _scan.Walker(real, skip=skip, visited=self.visited, os=self.scanner._os) as walker:
-                rename = (real, absolute) if absolute != real else None
-                yield from self._pump(_scan.Feed(walker), rename)
+                yield from self._pump(_scan.Feed(walker), (real, path))
+            for point in self.mounts.stored_in_pseudo_below(real) if named else ():
+                yield from self._root(point, named=False)
+        elif facts is not None and (refused := _not_to_open(facts)) is not None:
+            yield from self._named(path, refused)
         else:
-            yield from self._pump(_scan.Feed(files=[(real, -1)]), (real, absolute))
+            yield from self._pump(_scan.Feed(files=[(real, -1)]), (real, path))
 
     # ---- the pipeline --------------------------------------------------------------------------------------------
 
@@ -465,14 +481,22 @@ class _Run:
             for _ in range(self.scanner.jobs):
                 pumps.append(self.scanner._new_pump(feed, self.tell_all))
             for events in self._run_one(pumps[0]) if len(pumps) == 1 else self._run_many(pumps):
+                # All of them, even when a stop was asked for: a listed digest that was computed is a match.
+                stopped = None
                 for event in events:
-                    self.scanner._check_stop()
-                    yield from self._event(event, _renamed(event.path, rename))
+                    try:
+                        yield from self._event(event, _renamed(event.path, rename))
+                    except StoppedError as problem:
+                        stopped = problem
+                if stopped is not None:
+                    raise stopped
                 yield from self._settle_waiting(rename, last=False)
             yield from self._settle_waiting(rename, last=True)
         finally:
-            for pump in pumps:
-                pump.close()
+            # A forked child has none of the threads that may be inside a pump.
+            if os.getpid() == self.scanner._pid:
+                for pump in pumps:
+                    pump.close()
 
     def _take_counters(self, now: dict[str, int], before: dict[str, int]) -> None:
         """Adds what a pump has counted since it was asked last."""
@@ -505,7 +529,9 @@ class _Run:
             return None
         now = time.monotonic()
         if since is not None and now - since > _DESCRIPTOR_PATIENCE_SECONDS:
-            raise ScanError(f"no file descriptor became free in {_DESCRIPTOR_PATIENCE_SECONDS:.0f} s: {os.strerror(-status)}")
+            raise ScanError(
+                f"no file descriptor became free in {_DESCRIPTOR_PATIENCE_SECONDS:.0f} s: {os.strerror(-status)}"
+            )
         self.scanner._event("descriptors", "descriptors-scarce", "no file descriptor is free; waiting for one")
         time.sleep(0.01)
         return since if since is not None else now
@@ -518,11 +544,13 @@ class _Run:
         def work(pump: _scan.Pump) -> None:
             scarce_since: float | None = None
             stretch = _Stretch(pump)
-            while not (stretch.last or ended.is_set() or self.scanner.stopped):
+            while not (stretch.last or ended.is_set()):
                 try:
                     status, events = pump.run(_STRETCH_SECONDS)
-                    stretch = _Stretch(pump, events, pump.counters(), status == _scan.DONE)
-                    scarce_since = self._wait_for_descriptors(status, scarce_since)
+                    last = status in (_scan.DONE, _scan.STOPPED)
+                    stretch = _Stretch(pump, events, pump.counters(), last)
+                    if not last:
+                        scarce_since = self._wait_for_descriptors(status, scarce_since)
                 except BaseException as problem:
                     stretch = _Stretch(pump, problem=problem, last=True)
                 while not ended.is_set():
@@ -541,7 +569,6 @@ class _Run:
                 try:
                     stretch = queue.get(timeout=0.1)
                 except Empty:
-                    self.scanner._check_stop()
                     continue
                 if stretch.problem is not None:
                     raise stretch.problem
@@ -549,11 +576,12 @@ class _Run:
                 counted[id(stretch.pump)] = stretch.counters
                 running -= stretch.last
                 yield stretch.events
-                self.scanner._check_stop()
+            self.scanner._check_stop()
         finally:
             ended.set()
-            for thread in threads:
-                thread.join()
+            if os.getpid() == self.scanner._pid:
+                for thread in threads:
+                    thread.join()
 
     # ---- events --------------------------------------------------------------------------------------------------
 
@@ -670,6 +698,27 @@ class _Run:
         return self._count(Outcome(OutcomeKind.ERROR, path, reason))
 
 
+def _not_to_open(facts: FileStat) -> _Examined | None:
+    """What is decided from the facts about a name, without any open; None for a regular file that is here."""
+    if not facts.is_regular():
+        return _Examined(OutcomeKind.NOT_EXAMINED, special=_special_name(facts.mode), stat=facts)
+    if facts.cloud_only:
+        return _Examined(OutcomeKind.NOT_EXAMINED, "cloud-only", stat=facts)
+    return None
+
+
+def _from_problem(operation: str, problem: OSError) -> _Examined:
+    """What a failed system call makes of a name: found to be no file, gone, or an error."""
+    if operation != "read":
+        if problem.errno in (errno.ENOENT, errno.ESTALE):
+            return _Examined(OutcomeKind.GONE)
+        if problem.errno == errno.ELOOP and operation == "open":
+            return _Examined(OutcomeKind.NOT_EXAMINED, special="symlink")
+        if problem.errno == errno.ENXIO and operation == "open":
+            return _Examined(OutcomeKind.NOT_EXAMINED, special="socket")
+    return _Examined(OutcomeKind.ERROR, _os_reason(operation, problem))
+
+
 @dataclass(frozen=True, slots=True)
 class _Stretch:
     """What one pump did since it was heard of last."""
@@ -723,4 +772,3 @@ def _special_name(mode: int) -> str:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-

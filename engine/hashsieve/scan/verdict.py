@@ -11,11 +11,11 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import SetError
+from ..errors import SetError, shown
 from ..hashset.hashset import HashSet
 from ..model import KINDS, DigestKind, Entry, Role
 
-__all__ = ["Hit", "Ruling", "Verdict", "judge", "look_up"]
+__all__ = ["Hit", "Ruling", "Verdict", "judge", "kinds_to_confirm", "look_up"]
 
 
 class Ruling(enum.Enum):
@@ -59,13 +59,24 @@ def look_up(sets: Sequence[HashSet], digests: Mapping[str, bytes]) -> tuple[list
     failures: list[tuple[HashSet, SetError]] = []
     for each in sets:
         numbers: set[int] = set()
-        try:
-            for kind, digest in digests.items():
+        problems: list[SetError] = []
+        # One by one: what one kind found is not lost because the table of another is damaged.
+        for kind, digest in digests.items():
+            try:
                 if kind in each.kinds and each.loaded(kind):
                     numbers.update(each.find(kind, digest) or ())
-            hits += [Hit(each, number, each.entry(number)) for number in sorted(numbers)]
-        except SetError as problem:
-            failures.append((each, problem))
+            except SetError as problem:
+                problems.append(problem)
+        for number in sorted(numbers):
+            try:
+                hits.append(Hit(each, number, each.entry(number)))
+            except SetError as problem:
+                problems.append(problem)
+        # Asked last: a set that another thread closes meanwhile has no kind loaded, and would be passed over silently.
+        if each.closed:
+            problems.append(SetError(f"{shown(each.path)}: the set was closed"))
+        if problems:
+            failures.append((each, problems[0]))
     return hits, failures
 
 
@@ -96,7 +107,9 @@ def judge(hits: Sequence[Hit], digests: Mapping[str, bytes]) -> Verdict:
         speaking[Role.UNDECIDED] |= Role.UNDECIDED in roles
     if bad:
         # Of several, one that agrees in everything speaks first, and a real listing before the built-in test.
-        bad.sort(key=lambda hit: (_contradicted(hit.entry, digests), _only_test(hit), len(digests) - len(hit.entry.digests)))
+        bad.sort(
+            key=lambda hit: (_contradicted(hit.entry, digests), _only_test(hit), len(digests) - len(hit.entry.digests))
+        )
         agree = {kind for hit in bad for kind, digest in hit.entry.digests.items() if digests.get(kind) == digest}
         disagree = {kind for hit in bad for kind in hit.entry.digests if kind in digests} - agree
         return Verdict(
