@@ -16,7 +16,7 @@ enum {
     TAIL_BYTES = 2 * HS_BLOCK_BYTES,
     STAGGER_BYTES = 64,
     LARGE_BYTES = 1 << 20,             /* from here on a file is worth advice to the system */
-    GROWTH_BYTES = 64 << 20,           /* a file may be this much longer than twice what it said; past it, it moved */
+    GROWTH_BYTES = 64 << 20,           /* a file may be this much longer than it said; past it, it moved */
     SNIFF_BYTES = 64,
     MOUNTS = 16,
     STEPS_A_CLOCK = 8                  /* looks at the clock */
@@ -782,7 +782,7 @@ static unsigned feed(hs_pipe *pipe, slot **finished) {
                 give_up(pipe, s, HS_PIPE_TOO_LARGE, HS_PIPE_READ, 0, 0);
                 break;
             }
-            if (s->offset > s->before.size && s->offset - s->before.size > s->before.size + GROWTH_BYTES) {
+            if (s->offset > s->before.size && s->offset - s->before.size > GROWTH_BYTES) {
                 give_up(pipe, s, HS_PIPE_MOVED, HS_PIPE_READ, 0, 1);
                 break;
             }

@@ -23,6 +23,13 @@ cdef extern from "hs_os.h" nogil:
         int64_t (*clock_monotonic_ns)(void *ctx) noexcept nogil
         int64_t (*clock_realtime_ns)(void *ctx) noexcept nogil
         int64_t (*clock_thread_cpu_ns)(void *ctx) noexcept nogil
+        int64_t (*pread_uncached)(void *ctx, int fd, void *buffer, size_t length, uint64_t offset) noexcept nogil
+        int (*advise)(void *ctx, int fd, uint64_t offset, uint64_t length, int advice) noexcept nogil
+        int64_t (*resident_pages)(void *ctx, int fd, uint64_t offset, uint64_t length) noexcept nogil
+        int64_t (*next_data)(void *ctx, int fd, uint64_t offset) noexcept nogil
+        int (*set_noatime)(void *ctx, int fd) noexcept nogil
+        int64_t (*effective_uid)(void *ctx) noexcept nogil
+        int has_placeholders
     const hs_os hs_os_libc
     const char *HS_OS_CAPSULE
     int hs_os_cloud_only(const hs_stat *st) noexcept

@@ -731,9 +731,9 @@ class _Stretch:
 
 
 def _sole_ruling(each: HashSet) -> int:
-    """What every hit in this set means, if they all mean the same and none can be a match; else the entries are asked."""
+    """What every hit in this set means, where all its listings mean the same and none can change what others mean."""
     roles = {role for role, count in each.role_counts.items() if count}
-    if roles <= {Role.KNOWN_GOOD, Role.TRUSTED}:
+    if roles == {Role.KNOWN_GOOD}:
         return _scan.KNOWN_GOOD
     return _scan.UNDECIDED if roles == {Role.UNDECIDED} else _scan.ASK
 
