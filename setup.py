@@ -34,7 +34,10 @@ CORE = {
     "_cpu": ["hs_cpu"],
     "_build": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
     "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
-    "_scan": ["hs_os", "hs_walk"],
+    "_scan": [
+        "hs_cpu", "hs_os", "hs_walk", "hs_sha256", "hs_md5", "hs_sha1", "hs_sha256_lanes", "hs_kernels", "hs_lanes", "hs_bloom",
+        "hs_sort", "hs_set", "hs_pipe",
+    ],  # fmt: skip
 }
 FLAGS = {
     "unix": ["-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-sign-compare"],

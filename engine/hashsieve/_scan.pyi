@@ -17,11 +17,13 @@ thread.
 ``os`` arguments take a capsule named ``hashsieve.hs_os`` with a table of system calls; None is the real system.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Final, Literal, Self, final
+from typing import Final, Literal, Self, TypedDict, final
 
 from _typeshed import StrOrBytesPath, WriteableBuffer
+
+from ._lookup import SetFile
 
 FILE: Final = 0
 """A regular file as listed. ``ino`` as listed: good for ordering reads, not for identity."""
@@ -239,3 +241,159 @@ class Walker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+# ---- kernels and lanes -------------------------------------------------------------------------------------------
+
+class KernelInfo(TypedDict):
+    """One digest kernel. ``state``: chosen, available, no cpu or not built; ``gb_per_second`` as measured with all lanes
+    full (bench/runs; 10^9 bytes)."""
+
+    kind: str
+    name: str
+    lanes: int
+    needs: str
+    state: str
+    gb_per_second: float
+
+def kernels() -> list[KernelInfo]:
+    """Every digest kernel there is, portable ones first in each kind. Source: RFC 1321 (MD5), FIPS 180-4 (SHA)."""
+
+class Lanes:
+    """The lane scheduler alone, for tests and measurements: streams in slots, fed with whole blocks of 64 bytes.
+
+    *kinds*: some of md5, sha1, sha256, in this order. *forced*: kernel name by kind; KernelError where it cannot run.
+    """
+
+    def __init__(self, kinds: Iterable[str], forced: Mapping[str, str] | None = None) -> None: ...
+    @property
+    def slot_count(self) -> int:
+        """Slots that keep the widest kernel full; any slot number below 24 may be used."""
+    def start(self, slot: int) -> None:
+        """A new stream takes the slot."""
+    def feed(self, slot: int, blocks: bytes) -> None:
+        """The next blocks; UsageError unless whole, and all fed before were digested."""
+    def feed_tails(self, slot: int, md5_tail: bytes, sha_tail: bytes) -> None:
+        """The last blocks where kinds with both paddings are planned; equally long."""
+    def waiting(self, slot: int) -> int:
+        """Blocks fed and not yet digested."""
+    def step(self) -> int:
+        """Advances every fed slot by as many blocks as the shortest has; that number, 0 when none is fed. No GIL."""
+    def digest(self, slot: int) -> dict[str, bytes]:
+        """Digest by kind of a stream whose padding was digested."""
+
+# ---- the pipeline ------------------------------------------------------------------------------------------------
+
+WALK: Final = 0
+"""Not a file: ``walk_event`` as in a walk, with ``errno_`` and ``detail``."""
+NO_MATCH: Final = 1
+"""Examined and on no list; told only with *tell_all*, and counted by the pump."""
+HIT: Final = 2
+"""A digest is in a set, or a set could not say. ``file`` is open, ``digests`` are there."""
+MOVED: Final = 3
+"""Read, but its signature moved; ``digests`` where the end was reached. ``file`` is open."""
+LINKED: Final = 4
+"""Another name of a file that is being read, or that was told before."""
+PIPE_ERROR: Final = 5
+PIPE_GONE: Final = 6
+PIPE_SPECIAL: Final = 7
+"""By the time it was opened it was no regular file: ``detail``."""
+CLOUD_ONLY: Final = 8
+TOO_LARGE: Final = 9
+NOT_MEDIA: Final = 10
+
+DONE: Final = 0
+TICK: Final = 1
+FULL: Final = 2
+STOPPED: Final = 3
+
+LINK_READING: Final = 1
+LINK_ASK: Final = 2
+LINK_NOTHING: Final = 3
+LINK_KNOWN_GOOD: Final = 4
+LINK_UNDECIDED: Final = 5
+
+ASK: Final = 0
+KNOWN_GOOD: Final = 1
+UNDECIDED: Final = 2
+
+@final
+class StopFlag:
+    """One word that ends all pumps it was given to, within a chunk. From any thread or signal handler; never taken back."""
+
+    def set(self) -> None: ...
+    def is_set(self) -> bool: ...
+
+@final
+class Sizes:
+    """The sizes in bytes that any entry has, for the known-sizes gate. 8 to 16 bytes of memory for each distinct size."""
+
+    def add_set(self, set_file: SetFile) -> None:
+        """Adds the sizes of all entries of a set, read and checked page by page. SetDamagedError when one cannot be read."""
+    def __len__(self) -> int: ...
+    def __contains__(self, size_bytes: int) -> bool: ...
+
+@final
+class Feed:
+    """Where files come from: a walk, or paths and descriptors (``(path, fd)``, fd -1: open the path; else the pump takes the
+    descriptor over). Shared by the pumps of one scan, with their memory of hard links."""
+
+    def __init__(
+        self,
+        walker: Walker | None = None,
+        *,
+        files: Iterable[tuple[StrOrBytesPath, int]] | None = None,
+        link_limit_count: int = 1_000_000,
+    ) -> None: ...
+    def link_state(self, stat: FileStat) -> int:
+        """What is known of a hard-linked file with this signature: 0 nothing, else LINK_*."""
+
+@final
+class PipeEvent:
+    """One thing a pump tells. Which fields are filled depends on ``event``; see the constants."""
+
+    event: int
+    walk_event: int
+    errno_: int
+    path: bytes
+    detail: str | None
+    file: OpenFile | None
+    before: FileStat
+    after: FileStat
+    bytes_read: int
+    digests: dict[str, bytes] | None
+    settled: bool
+    linked: bool
+
+@final
+class Pump:
+    """The native scan pipeline: as many open files as its widest digest kernel has lanes, read, digested and looked up
+    without the GIL. Files on no list are counted; everything else is told.
+
+    *sets*: pairs of a set file and what a hit in it means (ASK, KNOWN_GOOD, UNDECIDED); the kinds must be loaded. *kinds*:
+    digest kinds in order; blake3 is computed by the blake3 package and costs the GIL once a chunk. *sizes*: known-sizes
+    gate. *forced*: kernel name by kind. Threads: each pump in one thread at a time; several pumps may share a Feed.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        sets: Iterable[tuple[SetFile, int]],
+        kinds: Iterable[str],
+        stop: StopFlag | None = None,
+        max_size_bytes: int | None = None,
+        media_only: bool = False,
+        sizes: Sizes | None = None,
+        tell_all: bool = False,
+        forced: Mapping[str, str] | None = None,
+        os: object = None,
+    ) -> None: ...
+    @property
+    def slot_count(self) -> int: ...
+    def run(self, seconds: float) -> tuple[int, list[PipeEvent]]:
+        """Works for about *seconds*: DONE, TICK, FULL or STOPPED, or a negated errno value when no file could be opened for
+        lack of descriptors (call again; nothing was dropped). MemoryError, ScanError (unsupported system)."""
+    def counters(self) -> dict[str, int]:
+        """no_match, known_good, undecided (both part of it), bytes_read, gated_empty, gated_size, hole_bytes; so far."""
+    def close(self) -> None:
+        """Closes what is open and lets go of the sets."""

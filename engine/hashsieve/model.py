@@ -192,6 +192,7 @@ class Summary:
     ended: str
     complete: bool = True
     incomplete: int = 0
+    gates: Mapping[str, int] = field(default_factory=dict)
     not_examined_reasons: Mapping[str, int] = field(default_factory=dict)
     specials: Mapping[str, int] = field(default_factory=dict)
 

@@ -40,7 +40,27 @@ typedef struct hs_os {
     int64_t (*clock_monotonic_ns)(void *ctx);
     int64_t (*clock_realtime_ns)(void *ctx);
     int64_t (*clock_thread_cpu_ns)(void *ctx);
+
+    /* From here on a call may be NULL, or answer -ENOSYS or -EOPNOTSUPP: then the caller does without. */
+
+    /* pread that leaves the page cache as it was: what it had to bring in goes again, what was there stays. */
+    int64_t (*pread_uncached)(void *ctx, int fd, void *buffer, size_t length, uint64_t offset);
+    /* Tells the system what will be read, or is not needed any more (HS_ADVISE_*); length 0: to the end. */
+    int (*advise)(void *ctx, int fd, uint64_t offset, uint64_t length, int advice);
+    /* Number of pages of the range that are in the page cache. */
+    int64_t (*resident_pages)(void *ctx, int fd, uint64_t offset, uint64_t length);
+    /* Where the next bytes that are not a hole begin, at or behind `offset`; -ENXIO: only a hole up to the end. */
+    int64_t (*next_data)(void *ctx, int fd, uint64_t offset);
+    /* Reads through this descriptor no longer move the access time. For files of one's own. */
+    int (*set_noatime)(void *ctx, int fd);
+    /* The user id that HS_OPEN_FILE_NOATIME is allowed for without privilege. */
+    int64_t (*effective_uid)(void *ctx);
+
+    /* Nonzero: files whose content is elsewhere exist here, so facts are asked by name before a file is opened. */
+    int has_placeholders;
 } hs_os;
+
+enum { HS_ADVISE_SEQUENTIAL = 0, HS_ADVISE_WILL_NEED = 1, HS_ADVISE_DONT_NEED = 2 };
 
 /* The real system. Constant; shared by all threads. */
 extern const hs_os hs_os_libc;

@@ -32,6 +32,19 @@
 #define HS_KERNELS_ARM64 HS_ARM64
 #endif
 
+/* The SHA instructions of arm64 are optional; clang before 16 declares their intrinsics only if the whole file is
+ * compiled for them. gcc and clang spell the target differently. */
+#if HS_KERNELS_ARM64 && (!defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_SHA2))
+#define HS_KERNELS_ARM_SHA 1
+#else
+#define HS_KERNELS_ARM_SHA 0
+#endif
+#if defined(__clang__)
+#define HS_ARM_SHA_ISA "sha2"
+#else
+#define HS_ARM_SHA_ISA "+crypto"
+#endif
+
 #if defined(__GNUC__) || defined(__clang__)
 #define HS_TARGET(isa) __attribute__((target(isa)))
 #define HS_INLINE static inline __attribute__((always_inline))
@@ -88,6 +101,20 @@ HS_INLINE uint64_t hs_bswap64(uint64_t x) {
     return ((uint64_t)hs_bswap32((uint32_t)x) << 32) | hs_bswap32((uint32_t)(x >> 32));
 #endif
 }
+
+/* Takes a variable as it stands: the optimiser may neither regroup the sum that made it nor know where a pointer
+ * leads. A hint for speed, never needed for a right answer. */
+#if defined(__GNUC__) || defined(__clang__)
+#define HS_PIN(x) __asm__("" : "+r"(x))
+#if HS_X86_64
+#define HS_PIN_VECTOR(x) __asm__("" : "+x"(x))
+#else
+#define HS_PIN_VECTOR(x) __asm__("" : "+w"(x))
+#endif
+#else
+#define HS_PIN(x) ((void)0)
+#define HS_PIN_VECTOR(x) ((void)0)
+#endif
 
 /* Unaligned loads and stores in a stated byte order. */
 HS_INLINE uint32_t hs_load32le(const void *p) {

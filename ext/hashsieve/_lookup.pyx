@@ -5,7 +5,7 @@ lookup in another thread: the last one out frees it.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -104,6 +104,15 @@ cdef class SetFile:
         memset(self.ready, 0, sizeof(self.ready))
         core.hs_set_close(&self.set)
         os.close(self.set.fd)
+
+    def pin(self):
+        """A capsule named ``hashsieve.hs_set`` for another native module; the set cannot be closed until ``unpin``."""
+        self.enter()
+        return PyCapsule_New(&self.set, b"hashsieve.hs_set", NULL)
+
+    def unpin(self):
+        """Ends one ``pin``; its capsule must not be used any more."""
+        self.leave()
 
     @property
     def closed(self):

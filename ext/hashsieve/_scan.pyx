@@ -33,7 +33,7 @@ from hashsieve.core cimport *
 
 import os as _os
 
-from hashsieve.errors import ForkError, ScanError, UsageError
+from hashsieve.errors import ForkError, KernelError, ScanError, SetDamagedError, UsageError
 
 FILE = HS_WALK_FILE
 SPECIAL = HS_WALK_SPECIAL
@@ -725,3 +725,474 @@ cdef class Walker:
 
     def __exit__(self, *exception):
         self.close()
+
+
+# ------------------------------------------------------------------------------------------------ kernels
+
+cdef tuple _KERNEL_KINDS = ("md5", "sha1", "sha256")
+
+KERNEL_FEATURES = {HS_CPU_SSE2: "sse2", HS_CPU_AVX2: "avx2", HS_CPU_SHANI: "sha-ni", HS_CPU_NEON: "neon",
+                   HS_CPU_ARM_SHA1: "arm-sha1", HS_CPU_ARM_SHA2: "arm-sha2"}
+
+
+cdef const hs_kernel *_kernel(str kind, str name) except NULL:
+    """The kernel that was demanded by name, or KernelError with the reason why it cannot be had."""
+    cdef int status = HS_KERNEL_OK
+    if kind not in _KERNEL_KINDS:
+        raise KernelError(f"no kernels for {kind!r}; kinds with kernels: {', '.join(_KERNEL_KINDS)}")
+    cdef int number = _KERNEL_KINDS.index(kind)
+    cdef bytes text = name.encode("ascii", "replace")
+    cdef const hs_kernel *kernel = hs_kernel_find(number, text, hs_cpu_features(), &status)
+    if kernel != NULL:
+        return kernel
+    known = ", ".join(each["name"] for each in kernels() if each["kind"] == kind)
+    if status == HS_KERNEL_NOT_BUILT:
+        raise KernelError(f"the {kind} kernel {name!r} was not built for this processor family; known: {known}")
+    if status == HS_KERNEL_NO_CPU:
+        raise KernelError(f"this CPU cannot run the {kind} kernel {name!r}; known: {known}")
+    raise KernelError(f"there is no {kind} kernel {name!r}; known: {known}")
+
+
+def kernels():
+    cdef const hs_kernel *table
+    cdef size_t count, i
+    cdef uint32_t features = hs_cpu_features()
+    out = []
+    for number, kind in enumerate(_KERNEL_KINDS):
+        table = hs_kernel_table(number, &count)
+        for i in range(count):
+            state = "chosen" if &table[i] == hs_kernel_default(number, features) else "available"
+            if table[i].run == NULL:
+                state = "not built"
+            elif table[i].needs & ~features:
+                state = "no cpu"
+            needs = [name for bit, name in KERNEL_FEATURES.items() if table[i].needs & bit]
+            out.append({"kind": kind, "name": (<bytes>table[i].name).decode("ascii"), "lanes": table[i].lanes,
+                        "needs": " ".join(needs), "state": state,
+                        "gb_per_second": table[i].lanes * 64.0 / table[i].step_ns if table[i].step_ns else 0.0})
+    return out
+
+
+cdef class Lanes:
+    """See the stub."""
+
+    cdef hs_lanes _lanes
+    cdef unsigned _kind_count
+    cdef tuple _kinds
+    cdef list _held  # the buffers that were fed
+
+    def __init__(self, kinds, forced=None):
+        cdef int numbers[4]
+        cdef const hs_kernel *demanded[4]
+        self._kinds = tuple(kinds)
+        self._kind_count = len(self._kinds)
+        if not 1 <= self._kind_count <= 3 or sorted(set(self._kinds), key=_KERNEL_KINDS.index) != list(self._kinds):
+            raise UsageError(f"kinds are some of {', '.join(_KERNEL_KINDS)}, in this order")
+        for i in range(4):
+            demanded[i] = NULL
+        for i, kind in enumerate(self._kinds):
+            numbers[i] = _KERNEL_KINDS.index(kind)
+        for kind, name in (forced or {}).items():
+            demanded[_KERNEL_KINDS.index(kind)] = _kernel(kind, name)
+        hs_lanes_init(&self._lanes, numbers, self._kind_count, hs_cpu_features(), demanded)
+        self._held = [None] * HS_SLOTS_MAX
+
+    @property
+    def slot_count(self):
+        return hs_lanes_slot_count(&self._lanes)
+
+    cdef int _check(self, unsigned slot) except -1:
+        if slot >= HS_SLOTS_MAX:
+            raise UsageError(f"slots are 0 to {HS_SLOTS_MAX - 1}")
+        return 0
+
+    def start(self, unsigned slot):
+        self._check(slot)
+        hs_lanes_start(&self._lanes, slot)
+
+    def feed(self, unsigned slot, bytes blocks not None):
+        self._check(slot)
+        if len(blocks) % 64 or not blocks or self._lanes.blocks[slot]:
+            raise UsageError("whole blocks of 64 bytes, for a slot that has none left")
+        self._held[slot] = blocks
+        hs_lanes_feed(&self._lanes, slot, <const uint8_t *>(<const char *>blocks), len(blocks) // 64)
+
+    def feed_tails(self, unsigned slot, bytes md5_tail not None, bytes sha_tail not None):
+        self._check(slot)
+        if len(md5_tail) % 64 or not md5_tail or len(md5_tail) != len(sha_tail) or self._lanes.blocks[slot]:
+            raise UsageError("two tails of the same number of blocks, for a slot that has none left")
+        self._held[slot] = (md5_tail, sha_tail)
+        hs_lanes_feed_tails(&self._lanes, slot, <const uint8_t *>(<const char *>md5_tail),
+                            <const uint8_t *>(<const char *>sha_tail), len(md5_tail) // 64)
+
+    def waiting(self, unsigned slot):
+        self._check(slot)
+        return self._lanes.blocks[slot]
+
+    def step(self):
+        cdef size_t done
+        with nogil:
+            done = hs_lanes_step(&self._lanes)
+        return done
+
+    def digest(self, unsigned slot):
+        cdef uint8_t digest[32]
+        self._check(slot)
+        out = {}
+        for position, kind in enumerate(self._kinds):
+            hs_lanes_digest(&self._lanes, slot, position, digest)
+            out[kind] = PyBytes_FromStringAndSize(<char *>digest, hs_set_digest_width(_KERNEL_KINDS.index(kind) + 1))
+        return out
+
+
+# ------------------------------------------------------------------------------------------------ pipeline
+
+WALK, NO_MATCH, HIT, MOVED, LINKED = HS_PIPE_WALK, HS_PIPE_NO_MATCH, HS_PIPE_HIT, HS_PIPE_MOVED, HS_PIPE_LINKED
+PIPE_ERROR, PIPE_GONE, PIPE_SPECIAL, CLOUD_ONLY = HS_PIPE_ERROR, HS_PIPE_GONE, HS_PIPE_SPECIAL, HS_PIPE_CLOUD_ONLY
+TOO_LARGE, NOT_MEDIA = HS_PIPE_TOO_LARGE, HS_PIPE_NOT_MEDIA
+DONE, TICK, FULL, STOPPED = HS_PIPE_DONE, HS_PIPE_TICK, HS_PIPE_FULL, HS_PIPE_STOPPED
+LINK_READING, LINK_ASK, LINK_NOTHING = HS_LINK_READING, HS_LINK_ASK, HS_LINK_NOTHING
+LINK_KNOWN_GOOD, LINK_UNDECIDED = HS_LINK_KNOWN_GOOD, HS_LINK_UNDECIDED
+ASK, KNOWN_GOOD, UNDECIDED = 0, 1, 2
+
+cdef tuple _PIPE_OPERATIONS = ("open", "list", "stat", "read")
+
+
+@cython.final
+cdef class StopFlag:
+    cdef volatile uint32_t _word
+
+    def set(self):
+        self._word = 1
+
+    def is_set(self):
+        return self._word != 0
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Sizes:
+    """See the stub."""
+
+    cdef hs_sizes _sizes
+
+    def __dealloc__(self):
+        hs_sizes_clear(&self._sizes)
+
+    def add_set(self, set_file):
+        cdef hs_set_page *page
+        cdef hs_set_error error
+        cdef hs_set_status status
+        cdef const hs_set *set_ = <const hs_set *>PyCapsule_GetPointer(set_file.pin(), b"hashsieve.hs_set")
+        page = <hs_set_page *>PyMem_Malloc(sizeof(hs_set_page))
+        try:
+            if page == NULL:
+                raise MemoryError
+            page.number = 0
+            with nogil:
+                status = hs_sizes_add_set(&self._sizes, set_, page, &error)
+        finally:
+            PyMem_Free(page)
+            set_file.unpin()
+        if status == HS_SET_MEMORY:
+            raise MemoryError
+        if status != HS_SET_OK:
+            raise SetDamagedError(f"{set_file.path}: sizes cannot be read: {(<bytes>error.text).decode('ascii')}")
+
+    def __len__(self):
+        return self._sizes.count
+
+    def __contains__(self, uint64_t size):
+        return hs_sizes_have(&self._sizes, size) != 0
+
+
+cdef struct _File:
+    const char *path
+    size_t path_bytes
+    int fd
+
+
+cdef struct _FileList:
+    _File *files
+    size_t count, next
+
+
+cdef int _next_file(void *ctx, hs_candidate *out) noexcept nogil:
+    cdef _FileList *these = <_FileList *>ctx
+    if these.next == these.count:
+        return 0
+    cdef _File *file = &these.files[these.next]
+    these.next += 1
+    memset(out, 0, sizeof(hs_candidate))
+    out.event = HS_WALK_FILE
+    out.dirfd = -1
+    out.fd = file.fd
+    out.dir = b""
+    out.name = file.path
+    out.name_bytes = file.path_bytes
+    return 1
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Feed:
+    cdef hs_source _source
+    cdef hs_walk_source _walk_source
+    cdef hs_links _links
+    cdef _FileList _files
+    cdef Walker _walker
+    cdef object _held
+    cdef PyThread_type_lock _mutex
+    cdef int64_t _pid
+
+    def __cinit__(self, Walker walker=None, *, files=None, size_t link_limit_count=1_000_000):
+        self._pid = hs_os_pid()
+        hs_links_init(&self._links, link_limit_count)
+        self._mutex = PyThread_allocate_lock()
+        if self._mutex == NULL:
+            raise MemoryError
+        self._source.lock = <void *>self._mutex
+        self._source.acquire = _acquire
+        self._source.release = _release
+        if (walker is None) == (files is None):
+            raise UsageError("a feed takes a walk or files")
+        if walker is not None:
+            self._walker = walker
+            hs_walk_source_init(&self._walk_source, walker._walk)
+            self._source.ctx = &self._walk_source
+            self._source.next = hs_walk_source_next
+            return
+        cdef bytes raw
+        pairs = [(_path_of(path) if fd < 0 else _os.fsencode(path), fd) for path, fd in files]
+        self._held = pairs
+        self._files.files = <_File *>PyMem_Malloc(max(len(pairs), 1) * sizeof(_File))
+        if self._files.files == NULL:
+            raise MemoryError
+        self._files.count = len(pairs)
+        for i, (path, fd) in enumerate(pairs):
+            raw = path
+            self._files.files[i].path = raw
+            self._files.files[i].path_bytes = len(raw)
+            self._files.files[i].fd = fd
+        self._source.ctx = &self._files
+        self._source.next = _next_file
+
+    def __dealloc__(self):
+        hs_links_clear(&self._links)
+        PyMem_Free(self._files.files)
+        if self._mutex != NULL and hs_os_pid() == self._pid:
+            PyThread_free_lock(self._mutex)
+
+    def link_state(self, FileStat stat not None):
+        """What is known of a hard-linked file: 0 nothing, else a LINK_* number."""
+        cdef uint32_t state
+        _lock(self._mutex)
+        state = hs_links_state(&self._links, &stat._st)
+        PyThread_release_lock(self._mutex)
+        return state
+
+
+@cython.final
+@cython.freelist(64)
+cdef class PipeEvent:
+    cdef readonly int event, walk_event, errno_
+    cdef readonly bytes path
+    cdef readonly str detail
+    cdef readonly OpenFile file
+    cdef readonly FileStat before, after
+    cdef readonly uint64_t bytes_read
+    cdef readonly dict digests
+    cdef readonly bint settled, linked
+
+    def __repr__(self):
+        return f"<PipeEvent {self.event} {self.path!r} {self.detail or ''}>"
+
+
+# The blake3 objects of the slots of one pump, and behind them what makes a new one; called from C, the GIL is taken.
+cdef int _blake3_start(void *ctx, unsigned slot) noexcept with gil:
+    try:
+        hashers = <list>(<object>ctx)
+        hashers[slot] = hashers[HS_SLOTS_MAX]()
+        return 0
+    except BaseException:
+        return -ENOMEM
+
+
+cdef int _blake3_update(void *ctx, unsigned slot, const uint8_t *data, size_t length) noexcept with gil:
+    try:
+        (<list>(<object>ctx))[slot].update(<const uint8_t[:length]>data)
+        return 0
+    except BaseException:
+        return -ENOMEM
+
+
+cdef int _blake3_finish(void *ctx, unsigned slot, uint8_t *digest) noexcept with gil:
+    try:
+        hashers = <list>(<object>ctx)
+        out = hashers[slot].digest()
+        for i in range(32):
+            digest[i] = out[i]
+        hashers[slot] = None
+        return 0
+    except BaseException:
+        return -ENOMEM
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Pump:
+    cdef hs_pipe *_pipe
+    cdef const hs_os *_table
+    cdef object _capsule
+    cdef Feed _feed
+    cdef StopFlag _stop
+    cdef Sizes _sizes
+    cdef tuple _set_files, _kinds
+    cdef list _pinned, _hashers
+    cdef hs_external_digest _external
+    cdef int64_t _pid
+    cdef bint _running
+
+    def __cinit__(self, Feed feed not None, *, sets, kinds, StopFlag stop=None, max_size_bytes=None, bint media_only=False,
+                  Sizes sizes=None, bint tell_all=False, forced=None, os=None):
+        cdef hs_pipe_config config
+        cdef int numbers[4]
+        cdef const hs_kernel *demanded[4]
+        cdef hs_pipe_set *pinned = NULL
+        memset(&config, 0, sizeof(config))
+        self._pid = hs_os_pid()
+        self._capsule, self._table = os, _table(os)
+        self._feed, self._stop, self._sizes = feed, stop, sizes
+        self._kinds = tuple([str(kind) for kind in kinds])
+        self._pinned = []
+        own = [kind for kind in self._kinds if kind != "blake3"]
+        for i in range(4):
+            demanded[i] = NULL
+        for i, kind in enumerate(own):
+            numbers[i] = _KERNEL_KINDS.index(kind)
+        for kind, name in (forced or {}).items():
+            demanded[_KERNEL_KINDS.index(kind)] = _kernel(kind, name)
+        if "blake3" in self._kinds:
+            import blake3
+
+            self._hashers = [None] * HS_SLOTS_MAX + [blake3.blake3]
+            self._external.ctx = <void *>self._hashers
+            self._external.code = 4
+            self._external.start = _blake3_start
+            self._external.update = _blake3_update
+            self._external.finish = _blake3_finish
+            config.external = &self._external
+        pairs = list(sets)
+        pinned = <hs_pipe_set *>PyMem_Malloc(max(len(pairs), 1) * sizeof(hs_pipe_set))
+        if pinned == NULL:
+            raise MemoryError
+        try:
+            for i, (set_file, ruling) in enumerate(pairs):
+                pinned[i].set = <const hs_set *>PyCapsule_GetPointer(set_file.pin(), b"hashsieve.hs_set")
+                pinned[i].ruling = ruling
+                self._pinned.append(set_file)
+            config.os = self._table
+            config.source = &feed._source
+            config.links = &feed._links
+            config.sets = pinned
+            config.set_count = len(pairs)
+            config.kinds = numbers
+            config.kind_count = len(own)
+            config.features = hs_cpu_features()
+            config.forced = demanded
+            config.max_size_bytes = 0xffffffffffffffff if max_size_bytes is None else max_size_bytes
+            config.media_only = media_only
+            config.sizes = &sizes._sizes if sizes is not None else NULL
+            config.tell_all = tell_all
+            config.stop = &stop._word if stop is not None else NULL
+            self._pipe = hs_pipe_new(&config)
+            if self._pipe == NULL:
+                raise MemoryError
+        finally:
+            PyMem_Free(pinned)
+
+    def __dealloc__(self):
+        hs_pipe_free(self._pipe)
+
+    def __del__(self):
+        self.close()
+
+    def close(self):
+        """Closes what is open and lets go of the sets; not while another thread is inside ``run``."""
+        if self._running:
+            raise UsageError("the pump is running in another thread")
+        hs_pipe_free(self._pipe)
+        self._pipe = NULL
+        pinned, self._pinned = self._pinned, []
+        for set_file in pinned or ():
+            set_file.unpin()
+
+    @property
+    def slot_count(self):
+        return hs_pipe_slot_count(self._pipe) if self._pipe != NULL else 0
+
+    def run(self, double seconds):
+        cdef int status
+        cdef int64_t nanoseconds = <int64_t>(seconds * 1e9)
+        cdef size_t count, i
+        cdef const hs_pipe_event *events
+        _check_pid(self._pid, self)
+        if self._pipe == NULL or self._running:
+            raise UsageError("the pump was closed, or is running in another thread")
+        self._running = True
+        with nogil:
+            status = hs_pipe_run(self._pipe, nanoseconds)
+        self._running = False
+        events = hs_pipe_events(self._pipe, &count)
+        out = [self._told(&events[i]) for i in range(count)]
+        if status == -ENOMEM:
+            raise MemoryError
+        if status == -ENOSYS:
+            raise ScanError("walking directories is not supported on this system")
+        return status, out
+
+    cdef PipeEvent _told(self, const hs_pipe_event *e):
+        cdef PipeEvent event = PipeEvent.__new__(PipeEvent)
+        cdef FileStat before, after
+        cdef OpenFile file
+        event.event, event.walk_event, event.errno_ = e.event, e.walk_event, e.error
+        event.path = PyBytes_FromStringAndSize(e.path, <Py_ssize_t>e.path_bytes)
+        event.bytes_read, event.settled, event.linked = e.bytes_read, e.settled, e.link
+        if e.event == HS_PIPE_WALK:
+            if e.walk_event == HS_WALK_SPECIAL:
+                event.detail = _type_name(e.type)
+            elif e.walk_event == HS_WALK_ERROR:
+                event.detail = <str>_OPERATIONS[e.operation]
+            elif e.walk_event == HS_WALK_SKIPPED:
+                event.detail = ALREADY_VISITED if e.reason < 0 else <str>self._feed._walker._reasons[e.reason]
+            return event
+        if e.event == HS_PIPE_ERROR:
+            event.detail = <str>_PIPE_OPERATIONS[e.operation]
+        elif e.event == HS_PIPE_SPECIAL:
+            event.detail = "directory" if e.type == HS_DT_DIR else _type_name(e.type)
+        before, after = FileStat.__new__(FileStat), FileStat.__new__(FileStat)
+        before._st, after._st = e.before, e.after
+        event.before, event.after = before, after
+        if e.ended:
+            event.digests = {}
+            position = 0
+            for kind in self._kinds:
+                if kind != "blake3":
+                    event.digests[kind] = PyBytes_FromStringAndSize(
+                        <char *>e.digests[position], hs_set_digest_width(_KERNEL_KINDS.index(kind) + 1))
+                    position += 1
+            if "blake3" in self._kinds:
+                event.digests["blake3"] = PyBytes_FromStringAndSize(<char *>e.digests[position], 32)
+        if e.fd >= 0:
+            file = OpenFile.__new__(OpenFile)
+            file._directory, file._name = b"", event.path
+            file._capsule, file._table, file._owned, file._fd = self._capsule, self._table, True, e.fd
+            event.file = file
+        return event
+
+    def counters(self):
+        if self._pipe == NULL:
+            raise UsageError("the pump was closed")
+        cdef const hs_pipe_counters *c = hs_pipe_count(self._pipe)
+        return {"no_match": c.no_match, "known_good": c.known_good, "undecided": c.undecided, "bytes_read": c.bytes_read,
+                "gated_empty": c.gated_empty, "gated_size": c.gated_size, "hole_bytes": c.hole_bytes}

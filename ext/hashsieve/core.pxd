@@ -23,6 +23,13 @@ cdef extern from "hs_os.h" nogil:
         int64_t (*clock_monotonic_ns)(void *ctx) noexcept nogil
         int64_t (*clock_realtime_ns)(void *ctx) noexcept nogil
         int64_t (*clock_thread_cpu_ns)(void *ctx) noexcept nogil
+        int64_t (*pread_uncached)(void *ctx, int fd, void *buffer, size_t length, uint64_t offset) noexcept nogil
+        int (*advise)(void *ctx, int fd, uint64_t offset, uint64_t length, int advice) noexcept nogil
+        int64_t (*resident_pages)(void *ctx, int fd, uint64_t offset, uint64_t length) noexcept nogil
+        int64_t (*next_data)(void *ctx, int fd, uint64_t offset) noexcept nogil
+        int (*set_noatime)(void *ctx, int fd) noexcept nogil
+        int64_t (*effective_uid)(void *ctx) noexcept nogil
+        int has_placeholders
     const hs_os hs_os_libc
     const char *HS_OS_CAPSULE
     int hs_os_cloud_only(const hs_stat *st) noexcept
@@ -204,3 +211,112 @@ cdef extern from "hs_set.h" nogil:
                           hs_sha256_compress compress, uint8_t *out)
     unsigned hs_set_digest_width(unsigned kind)
     unsigned hs_set_width_of(uint64_t largest)
+
+# ---------------------------------------------------------------- hs_kernels.h, hs_pipe.h
+cdef extern from "hs_kernels.h" nogil:
+    enum:
+        HS_MD5, HS_SHA1, HS_SHA256, HS_KIND_COUNT, HS_LANES_MAX, HS_STATE_WORDS_MAX, HS_DIGEST_BYTES_MAX
+        HS_KERNEL_OK, HS_KERNEL_UNKNOWN, HS_KERNEL_NOT_BUILT, HS_KERNEL_NO_CPU
+    ctypedef struct hs_kernel:
+        const char *name
+        int kind
+        unsigned lanes
+        uint32_t needs
+        unsigned step_ns
+        void *run
+    const hs_kernel *hs_kernel_table(int kind, size_t *count)
+    const hs_kernel *hs_kernel_default(int kind, uint32_t features)
+    const hs_kernel *hs_kernel_for(int kind, uint32_t features, unsigned live)
+    const hs_kernel *hs_kernel_find(int kind, const char *name, uint32_t features, int *status)
+
+cdef extern from "hs_lanes.h" nogil:
+    enum:
+        HS_SLOTS_MAX
+    ctypedef struct hs_lanes:
+        size_t blocks[24]
+    void hs_lanes_init(hs_lanes *lanes, const int *kinds, unsigned kind_count, uint32_t features,
+                       const hs_kernel *const *forced)
+    unsigned hs_lanes_slot_count(const hs_lanes *lanes)
+    void hs_lanes_start(hs_lanes *lanes, unsigned slot)
+    void hs_lanes_feed(hs_lanes *lanes, unsigned slot, const uint8_t *data, size_t block_count)
+    void hs_lanes_feed_tails(hs_lanes *lanes, unsigned slot, const uint8_t *md5_tail, const uint8_t *sha_tail,
+                             size_t block_count)
+    size_t hs_lanes_step(hs_lanes *lanes)
+    void hs_lanes_digest(const hs_lanes *lanes, unsigned slot, unsigned position, uint8_t *digest)
+
+cdef extern from "hs_pipe.h" nogil:
+    ctypedef struct hs_candidate:
+        int event, operation, type, error, reason, dirfd, fd
+        const char *dir
+        const char *name
+        size_t dir_bytes, name_bytes
+        uint64_t dev
+    ctypedef struct hs_source:
+        void *ctx
+        int (*next)(void *ctx, hs_candidate *out) noexcept nogil
+        void *lock
+        void (*acquire)(void *lock) noexcept nogil
+        void (*release)(void *lock) noexcept nogil
+    ctypedef struct hs_walk_source:
+        pass
+    void hs_walk_source_init(hs_walk_source *source, hs_walk *walk)
+    int hs_walk_source_next(void *ctx, hs_candidate *out)
+    enum:
+        HS_LINK_ABSENT, HS_LINK_READING, HS_LINK_ASK, HS_LINK_NOTHING, HS_LINK_KNOWN_GOOD, HS_LINK_UNDECIDED
+    ctypedef struct hs_links:
+        size_t count
+    void hs_links_init(hs_links *links, size_t limit_count)
+    void hs_links_clear(hs_links *links)
+    uint32_t hs_links_state(const hs_links *links, const hs_stat *st)
+    ctypedef struct hs_sizes:
+        size_t count
+    void hs_sizes_clear(hs_sizes *sizes)
+    hs_set_status hs_sizes_add_set(hs_sizes *sizes, const hs_set *set, hs_set_page *page, hs_set_error *error)
+    int hs_sizes_have(const hs_sizes *sizes, uint64_t size)
+    ctypedef struct hs_pipe_set:
+        const hs_set *set
+        int ruling
+    ctypedef struct hs_external_digest:
+        void *ctx
+        unsigned code
+        int (*start)(void *ctx, unsigned slot) noexcept nogil
+        int (*update)(void *ctx, unsigned slot, const uint8_t *data, size_t length) noexcept nogil
+        int (*finish)(void *ctx, unsigned slot, uint8_t *digest) noexcept nogil
+    ctypedef struct hs_pipe_config:
+        const hs_os *os
+        hs_source *source
+        hs_links *links
+        const hs_pipe_set *sets
+        unsigned set_count
+        const int *kinds
+        unsigned kind_count
+        const hs_external_digest *external
+        uint32_t features
+        const hs_kernel *const *forced
+        uint64_t max_size_bytes
+        int media_only
+        const hs_sizes *sizes
+        int tell_all
+        volatile uint32_t *stop
+    enum:
+        HS_PIPE_WALK, HS_PIPE_NO_MATCH, HS_PIPE_HIT, HS_PIPE_MOVED, HS_PIPE_LINKED, HS_PIPE_ERROR, HS_PIPE_GONE
+        HS_PIPE_SPECIAL, HS_PIPE_CLOUD_ONLY, HS_PIPE_TOO_LARGE, HS_PIPE_NOT_MEDIA
+        HS_PIPE_OPEN, HS_PIPE_STAT, HS_PIPE_READ, HS_PIPE_KINDS
+        HS_PIPE_DONE, HS_PIPE_TICK, HS_PIPE_FULL, HS_PIPE_STOPPED
+    ctypedef struct hs_pipe_event:
+        int event, walk_event, operation, type, error, reason, fd, settled, link, ended
+        char *path
+        size_t path_bytes
+        hs_stat before, after
+        uint64_t bytes_read
+        uint8_t digests[4][32]
+    ctypedef struct hs_pipe_counters:
+        uint64_t no_match, known_good, undecided, bytes_read, gated_empty, gated_size, hole_bytes
+    ctypedef struct hs_pipe:
+        pass
+    hs_pipe *hs_pipe_new(const hs_pipe_config *config)
+    void hs_pipe_free(hs_pipe *pipe)
+    int hs_pipe_run(hs_pipe *pipe, int64_t nanoseconds)
+    const hs_pipe_event *hs_pipe_events(const hs_pipe *pipe, size_t *count)
+    const hs_pipe_counters *hs_pipe_count(const hs_pipe *pipe)
+    unsigned hs_pipe_slot_count(const hs_pipe *pipe)

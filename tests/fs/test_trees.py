@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hashsieve import Scanner, _scan
-from hashsieve.scan import reading
+from hashsieve.scan import scanner as scanner_module
 from hashsieve.scan.scanner import _special_name
 from helpers import scan
 
@@ -79,26 +79,20 @@ def test_a_read_error_in_the_middle_of_a_file_is_not_the_end_of_it(known, faults
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_an_exception_that_nobody_foresaw_is_the_outcome_of_one_file(known, monkeypatch, tmp_path, jobs):
     for name in ("a", "bad", "z"):
-        (tmp_path / name).write_bytes(BAD if name == "z" else name.encode())
-    made = reading.hashers
+        (tmp_path / name).write_bytes(name.encode() if name == "a" else BAD)
+    looked_up, calls = scanner_module.look_up, []
 
-    class Exploding:
-        def __init__(self, hasher):
-            self.hasher = hasher
+    def look_up(sets, digests):
+        calls.append(digests)
+        if len(calls) == 1:
+            raise ValueError("the lookup broke")
+        return looked_up(sets, digests)
 
-        def update(self, data):
-            if bytes(data) == b"bad":
-                raise ValueError("the algorithm broke")
-            self.hasher.update(data)
-
-        def digest(self):
-            return self.hasher.digest()
-
-    monkeypatch.setattr(reading, "hashers", lambda kinds: {k: Exploding(h) for k, h in made(kinds).items()})
+    monkeypatch.setattr(scanner_module, "look_up", look_up)
     with Scanner(known, jobs=jobs) as scanner:
         found = scan(scanner, tmp_path)
-    assert found.reason(tmp_path / "bad") == "read: ValueError the algorithm broke"
-    assert found.paths("match") == [bytes(tmp_path / "z")]
+    assert [each.reason for each in found.outcomes if each.kind == "error"] == ["read: ValueError the lookup broke"]
+    assert found.summary.matched == 1
     assert found.summary.incomplete == 1
 
 

@@ -84,7 +84,7 @@ def test_a_confirming_read_that_breaks_takes_nothing_from_the_match(open_set, mo
 
     def hashers(kinds):
         calls.append(kinds)
-        if len(calls) == 2:
+        if len(calls) == 1:  # the first read is made by the pipeline
             raise problem
         return made(kinds)
 
@@ -100,7 +100,7 @@ def test_a_confirming_read_that_finds_other_content_takes_nothing_from_the_match
 
     def hashers(kinds):
         calls.append(kinds)
-        if len(calls) == 2:
+        if len(calls) == 1:
             (tree / "x").write_bytes(b"other by now")
         return made(kinds)
 
@@ -271,10 +271,9 @@ def test_a_set_that_was_closed_under_a_scanner_does_not_make_files_clean(make_se
     with Scanner(known) as scanner:
         assert scan(scanner, tree).summary.matched == 1
         known.close()
-        found = scan(scanner, tree)
+        with pytest.raises(SetError, match="closed"):
+            scan(scanner, tree)
         assert scanner.examine(tree / "x").kind == "not_examined"
-    assert found.summary.no_match == 0
-    assert found.summary.incomplete == 1
 
 
 def test_a_set_file_damaged_on_disk_while_it_is_open_leaves_hits_open(open_set, tree):

@@ -30,6 +30,8 @@ class Faults:
     before_stat: Callable[[bytes], object] | None
     after_list: Callable[[bytes, int], object] | None
     """Called with the name (and descriptor) around the call, to change the tree at the worst moment."""
+    after_read: Callable[[bytes, int, int], object] | None
+    """Called after each positional read with the name, the offset and the bytes that came."""
     record_opens: bool
     opened: list[bytes]
     callback_errors: list[BaseException]

@@ -61,7 +61,7 @@ cdef class Faults:
     cdef public uint64_t ino_xor, dev_add
     cdef public int64_t listing_bytes
     cdef public str listing_damage
-    cdef public object before_open, after_open, before_stat, after_list
+    cdef public object before_open, after_open, before_stat, after_list, after_read
     cdef public bint record_opens
     cdef readonly list opened
     cdef readonly list callback_errors
@@ -80,6 +80,7 @@ cdef class Faults:
         self.table.clock_monotonic_ns = fault_monotonic
         self.table.clock_realtime_ns = fault_realtime
         self.table.clock_thread_cpu_ns = fault_thread_cpu
+        self.table.has_placeholders = 1
 
     @property
     def capsule(self):
@@ -269,6 +270,11 @@ cdef int64_t fault_pread(void *ctx, int fd, void *buffer, size_t length, uint64_
     with nogil:
         got = core.hs_os_libc.pread(NULL, fd, buffer, length, offset)
     faults.byte_counts[PREAD] += max(got, 0)
+    if faults.after_read is not None:
+        try:
+            faults.after_read(<bytes>name_of(faults, fd), offset, got)
+        except BaseException as error:
+            faults.callback_errors.append(error)
     return got
 
 

@@ -53,6 +53,7 @@ def _guarded(argv: Sequence[str] | None) -> int:
         import traceback
 
         output.note(traceback.format_exc().rstrip())
+        output.note("hashsieve: stopped by an unexpected error; please report the lines above")
         return 2
 
 

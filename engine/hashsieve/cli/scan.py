@@ -22,6 +22,8 @@ def command(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files and directory trees to scan.")],
     jobs: Annotated[int, typer.Option(help="Reader threads; one keeps a laptop quiet.")] = 1,
     digests: Annotated[str, typer.Option(metavar="K,..", help="Digest kinds to compute beside the planned ones.")] = "",
+    only: Annotated[str | None, typer.Option(metavar="media", help="Leave out what does not start like media.")] = None,
+    max_size: Annotated[int | None, typer.Option(metavar="BYTES", help="Leave out larger files.")] = None,
     json: JsonOption = False,
 ) -> int:
     """Scan files and directory trees. Exit code 0 nothing known, 1 at least one match, 3 something was left open."""
@@ -32,7 +34,9 @@ def command(
         # Filters are loaded by the scanner: only those of the planned kinds.
         opened = [stack.enter_context(HashSet.open(path, load=())) for path in sets]
         extra = [name for name in digests.replace(" ", "").split(",") if name]
-        scanner = stack.enter_context(Scanner(opened, jobs=jobs, digests=extra, on_event=_event))
+        scanner = stack.enter_context(
+            Scanner(opened, jobs=jobs, digests=extra, only=only, max_size_bytes=max_size, on_event=_event)
+        )
         return run(scanner, paths, json=json)
 
 
@@ -86,7 +90,7 @@ def _start(scanner: Scanner, paths: list[str]) -> dict[str, Any]:
             {"path": output.path_text(s.path), "root": s.root.hex(), "generation": s.generation} for s in scanner.sets
         ],
         "roots": [output.path_text(path) for path in paths],
-        "gates": ["empty"],
+        "gates": list(scanner.gates),
         "digests": [kind.value for kind in scanner.plan],
     }
 
@@ -152,6 +156,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "incomplete": summary.incomplete,
         "not_examined_reasons": dict(summary.not_examined_reasons),
         "specials": dict(summary.specials),
+        "gates": dict(summary.gates),
     }
 
 

@@ -80,6 +80,11 @@ class HashSet:
             raise SetFormatError(f"{shown(self.path)}: the description section cannot be read: {problem}") from None
 
     @property
+    def file(self) -> SetFile:
+        """The native set file behind this set, for the scan pipeline."""
+        return self._file
+
+    @property
     def entry_count(self) -> int:
         """Number of entries, the built-in test entry not counted."""
         return self._entry_count

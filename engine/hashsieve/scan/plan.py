@@ -6,10 +6,11 @@ that occur), so the plan is a smallest-cost cover over at most 15 subsets of fou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 from .._cpu import features
+from .._scan import kernels
 from ..errors import UsageError
 from ..model import KINDS, DigestKind
 
@@ -19,20 +20,23 @@ __all__ = ["costs_ns_per_byte", "plan_digests"]
 _TIE = 1.15
 
 
-def costs_ns_per_byte(cpu: Iterable[str]) -> dict[DigestKind, float]:
-    """Measured cost of a byte of each kind for these CPU features; one core, buffers of 64 KiB to 1 MiB.
+# The blake3 package, per byte in chunks of 32 KiB, one core of a 2 vCPU EPYC (Zen 3): with AVX2, and with SSE2 alone.
+_BLAKE3_NS_PER_BYTE = {True: 0.37, False: 0.9}
 
-    Source: hashlib (OpenSSL 3) and the blake3 package, 2 vCPU EPYC Zen 3 with SHA-NI and AVX2; without SHA-NI the
-    figures of the same machine with the instruction switched off in OpenSSL.
+
+def costs_ns_per_byte(demanded: Mapping[str, str] | None = None) -> dict[DigestKind, float]:
+    """Cost of a byte of each kind with the kernels that this CPU would run, or with the *demanded* ones.
+
+    Source: the measurements beside each kernel (``hashsieve cpu`` prints them).
     """
-    have = set(cpu)
-    sha = bool(have & {"sha-ni", "arm-sha2"})
-    return {
-        DigestKind.MD5: 1.75,
-        DigestKind.SHA1: 0.69 if sha else 1.05,
-        DigestKind.SHA256: 0.73 if sha else 2.3,
-        DigestKind.BLAKE3: 0.35 if "avx2" in have else 0.9,
-    }
+    demanded = demanded or {}
+    costs = {DigestKind.BLAKE3: _BLAKE3_NS_PER_BYTE["avx2" in features()]}
+    for kernel in kernels():
+        if demanded.get(kernel["kind"]) == kernel["name"] or (
+            kernel["kind"] not in demanded and kernel["state"] == "chosen"
+        ):
+            costs[DigestKind(kernel["kind"])] = 1 / kernel["gb_per_second"]
+    return costs
 
 
 def plan_digests(
@@ -43,7 +47,7 @@ def plan_digests(
     *shapes*: combinations of kinds that entries of the open sets carry. *extra* kinds are computed as well. Without any
     entry the cheapest kind is computed: a file counts as examined only when it was read.
     """
-    costs = costs or costs_ns_per_byte(features())
+    costs = costs or costs_ns_per_byte()
     try:
         wanted = {DigestKind(name) for name in extra}
     except ValueError as problem:

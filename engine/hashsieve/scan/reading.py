@@ -63,7 +63,7 @@ def read_digests(
     made = hashers(kinds)
     updates = [hasher.update for hasher in made.values()]
     view = memoryview(buffer)
-    limit_bytes = before.size_bytes * 2 + _GROWTH_BYTES
+    limit_bytes = before.size_bytes + _GROWTH_BYTES
     offset_bytes = 0
     ended = False
     while not ended and offset_bytes <= limit_bytes:

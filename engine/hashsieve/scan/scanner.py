@@ -1,8 +1,9 @@
 """The scanner: from roots, paths, descriptors or bytes to outcomes, one for every name, none of them a guess.
 
-A name's way: listed by the walk -> facts by name -> opened relative to its directory, no-follow, non-blocking -> facts
-by handle -> read to the end for all planned kinds -> looked up in every set -> on a hit read again for all kinds the
-entry knows -> outcome. Whatever goes wrong on the way becomes the outcome of that name, with its reason, and the walk
+A name's way: listed by the walk -> opened relative to its directory, no-follow, non-blocking -> facts by handle -> gates
+-> read to the end for all planned kinds -> looked up in every set -> on a hit read again for all kinds the entry knows
+-> outcome. Up to the lookup this happens in the native pipeline (:mod:`hashsieve._scan`), which counts what is on no list
+and tells about the rest. Whatever goes wrong on the way becomes the outcome of that name, with its reason, and the walk
 goes on.
 """
 
@@ -14,33 +15,36 @@ import os
 import stat as stat_module
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from queue import Empty, Full, Queue
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from .. import _scan
 from ..errors import ForkError, Path, ScanError, SetError, StoppedError, UsageError, shown
 from ..hashset.hashset import HashSet
-from ..model import DigestKind, FileIdentity, HealthEvent, Match, Outcome, OutcomeKind, Summary
+from ..model import DigestKind, FileIdentity, HealthEvent, Match, Outcome, OutcomeKind, Role, Summary
 from ..platform.mounts import PSEUDO, MountTable
-from .plan import plan_digests
+from .kernels import demanded_kernels
+from .plan import costs_ns_per_byte, plan_digests
 from .reading import BUFFER_BYTES, ReadResult, hashers, read_digests
 from .verdict import Hit, Ruling, Verdict, judge, kinds_to_confirm, look_up
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
-
     from .._scan import FileStat, OpenFile
 
 __all__ = ["Counters", "Scanner"]
 
-_T = TypeVar("_T")
-
 _READS = 3  # a file whose signature moved in so many reads is `changed`
 _IDENTITY_LIMIT_COUNT = 1_000_000  # hard-linked identities remembered; beyond it links are read again
 _DESCRIPTOR_PATIENCE_SECONDS = 60.0
+_STRETCH_SECONDS = 0.05  # of native work between two looks at signals and counters
+_REASONS = {
+    _scan.CLOUD_ONLY: "cloud-only",
+    _scan.TOO_LARGE: "by-rule:max-size",
+    _scan.NOT_MEDIA: "by-rule:only-media",
+}
 _NOT_FAILED = ("by-rule:", PSEUDO)  # reasons that leave a scan complete
 _FIELD_OF = {
     OutcomeKind.MATCH: "matched",
@@ -73,6 +77,7 @@ class Counters:
     bytes_read: int = 0
     cache_hits: int = 0
     incomplete: int = 0
+    gates: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     specials: dict[str, int] = field(default_factory=dict)
 
@@ -95,11 +100,21 @@ class _Examined:
     special: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FirstRead:
+    """A read that the pipeline has made: the facts before it, and what came of it."""
+
+    before: FileStat
+    result: ReadResult
+
+
 class Scanner:
     """Examines files against any number of open sets.
 
     *jobs*: reader threads of a :meth:`scan`; one keeps a laptop quiet. *digests*: kinds to compute beside the planned
-    ones. *on_event* receives HealthEvents, from whichever thread notices. *os_table*: a capsule with another table of
+    ones. *only*: ``"media"`` leaves out files that do not start like an image, a video or a container of them;
+    *max_size_bytes* leaves out larger files; both are ``not_examined: by-rule:...``. *kernels* demands digest kernels by
+    kind, else ``HASHSIEVE_KERNEL`` does (:mod:`hashsieve.scan.kernels`). *on_event* receives HealthEvents, from whichever thread notices. *os_table*: a capsule with another table of
     system calls (tests); *mounts*: another mount table (tests).
 
     Threads: :meth:`examine` and its kin may be called from any thread, at once. One :meth:`scan` at a time per Scanner.
@@ -112,6 +127,9 @@ class Scanner:
         *,
         jobs: int = 1,
         digests: Iterable[DigestKind | str] = (),
+        only: str | None = None,
+        max_size_bytes: int | None = None,
+        kernels: Mapping[str, str] | None = None,
         on_event: Callable[[HealthEvent], None] | None = None,
         os_table: object | None = None,
         mounts: MountTable | None = None,
@@ -121,25 +139,52 @@ class Scanner:
             raise UsageError("a scanner needs at least one hash set")
         if jobs < 1:
             raise UsageError(f"jobs is a number of at least 1, not {jobs}")
+        if only not in (None, "media"):
+            raise UsageError(f"only 'media' can be asked for, not {only!r}")
+        if max_size_bytes is not None and max_size_bytes < 0:
+            raise UsageError(f"a size limit is a number of bytes of at least 0, not {max_size_bytes}")
         self.jobs = jobs
-        self.plan: tuple[DigestKind, ...] = plan_digests((s for each in self.sets for s in each.shapes), digests)
+        self._only = only
+        self._max_size_bytes = max_size_bytes
+        self._kernels = demanded_kernels() if kernels is None else dict(kernels)
+        shapes = {shape for each in self.sets for shape in each.shapes}
+        self.plan: tuple[DigestKind, ...] = plan_digests(shapes, digests, costs_ns_per_byte(self._kernels))
         for each in self.sets:
             each.load(self.plan)
-        # What is imported on demand is imported now: later there may be no free descriptor to import it with.
-        hashers({*self.plan, *(kind for each in self.sets for kind in each.kinds)})
-        if jobs > 1:
-            import concurrent.futures.thread  # noqa: F401
+        self._sizes = self._known_sizes()
         self._on_event = on_event
         self._os = os_table
         self._mounts = mounts
         self._policy = _scan.OpenPolicy()
-        self._stop = threading.Event()
+        self._stop = _scan.StopFlag()
         self._closed = False
         self._pid = os.getpid()
         self._local = threading.local()
         self._scanning = threading.Lock()
         self._told: set[str] = set()
         self.counters = Counters()
+
+    def _known_sizes(self) -> _scan.Sizes | None:
+        """Sizes of all entries of all sets, where every one of them has a size that its custodian vouches for."""
+        if not all(each.sizes == "trusted" and each.every_size and len(each) for each in self.sets):
+            return None
+        sizes = _scan.Sizes()
+        for each in self.sets:
+            sizes.add_set(each.file)
+        return sizes
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """Which gates stand before the digests: names as in the counters."""
+        named = (("known-sizes", self._sizes), ("only-media", self._only), ("max-size", self._max_size_bytes))
+        return ("empty", *(name for name, there in named if there is not None))
+
+    def _new_pump(self, feed: _scan.Feed, tell_all: bool) -> _scan.Pump:
+        return _scan.Pump(
+            feed, sets=[(each.file, _sole_ruling(each)) for each in self.sets], kinds=self.plan, stop=self._stop,
+            max_size_bytes=self._max_size_bytes, media_only=self._only == "media", sizes=self._sizes, tell_all=tell_all,
+            forced=self._kernels, os=self._os,
+        )  # fmt: skip
 
     # ---- what an agent calls from its own hooks ------------------------------------------------------------------
 
@@ -154,14 +199,14 @@ class Scanner:
             return self._name(raw, _from_problem("stat", problem))
         examined = _not_to_open(facts)
         if examined is None:
-            examined = self._examine_now(lambda: _scan.open_path(raw, policy=self._policy, stat=facts, os=self._os))
+            examined = self._examine_opened(lambda: _scan.open_path(raw, policy=self._policy, stat=facts, os=self._os))
         return self._name(raw, examined)
 
     def examine_fd(self, fd: int, *, path: Path = b"") -> Outcome:
         """Examines an open file by positional reads, its offset untouched; it stays open. *path* is for reports."""
         self._check_usable()
         raw = os.fsencode(path)
-        return self._name(raw, self._examine_now(lambda: _scan.OpenFile.from_fd(fd, path=raw, os=self._os)))
+        return self._name(raw, self._examine_opened(lambda: _scan.OpenFile.from_fd(fd, path=raw, os=self._os)))
 
     def examine_bytes(self, data: bytes | bytearray | memoryview, *, path: Path = b"") -> Outcome:
         """Examines content that the caller holds in memory. *path* is for the report."""
@@ -207,9 +252,7 @@ class Scanner:
         try:
             self.counters = Counters()
             started, wall, cpu = _now(), time.monotonic(), time.process_time()
-            for outcome in _Run(self).outcomes(roots):
-                if every or outcome.kind is not OutcomeKind.NO_MATCH:
-                    yield outcome
+            yield from _Run(self, every).outcomes(roots)
         except StoppedError:
             complete = False
         finally:
@@ -258,30 +301,21 @@ class Scanner:
             buffer = self._local.buffer = bytearray(BUFFER_BYTES)
         return buffer
 
-    def _examine_now(self, open_it: Callable[[], OpenFile]) -> _Examined:
-        """As :meth:`_examine_opened`; a lack of descriptors is an outcome too, since nobody here can wait for one."""
-        try:
-            return self._examine_opened(open_it, self._check_stop)
-        except OSError as problem:
-            return _from_problem("open", problem)
-
-    def _examine_opened(self, open_it: Callable[[], OpenFile], check: Callable[[], None]) -> _Examined:
-        """Opens and examines; what the system answers becomes the outcome. EMFILE and ENFILE are raised: one can wait.
-
-        *check* is called between chunks and raises StoppedError to end the work.
-        """
+    def _examine_opened(self, open_it: Callable[[], OpenFile], first: FirstRead | None = None) -> _Examined:
+        """Opens and examines; what the system answers becomes the outcome. *first*: a read that was made already."""
         operation = "open"
         try:
             with open_it() as file:
+                if first is not None:
+                    operation = "read"
+                    return self._examine_file(file, first.before, first.result)
                 operation = "stat"
                 before = file.stat()
                 if (refused := _not_to_open(before)) is not None:
                     return refused
                 operation = "read"
-                return self._examine_file(file, before, check)
+                return self._examine_file(file, before)
         except OSError as problem:
-            if problem.errno in (errno.EMFILE, errno.ENFILE):
-                raise
             return _from_problem(operation, problem)
         except MemoryError:
             return _Examined(OutcomeKind.ERROR, f"{operation}: no memory")
@@ -291,14 +325,17 @@ class Scanner:
             # Not foreseen: still the outcome of this name alone, and never silence about it or the names behind it.
             return _Examined(OutcomeKind.ERROR, f"{operation}: {type(problem).__name__} {problem}")
 
-    def _examine_file(self, file: OpenFile, before: FileStat, check: Callable[[], None]) -> _Examined:
+    def _examine_file(self, file: OpenFile, before: FileStat, first: ReadResult | None = None) -> _Examined:
         total_bytes = 0
-        for _ in range(_READS):
-            read = read_digests(file, before, self.plan, self._buffer(), check)
-            total_bytes += read.bytes_read
+        for attempt in range(_READS):
+            if attempt == 0 and first is not None:
+                read = first  # its bytes are counted where it was made
+            else:
+                read = read_digests(file, before, self.plan, self._buffer(), self._check_stop)
+                total_bytes += read.bytes_read
             if read.digests is not None and read.bytes_read:
                 hits, failed = look_up(self.sets, read.digests)
-                verdict, digests, more_bytes = self._confirm(file, read, hits, check)
+                verdict, digests, more_bytes = self._confirm(file, read, hits)
                 total_bytes += more_bytes
                 # A listed digest that was computed is a match, even if the file moved meanwhile.
                 if read.settled or verdict.ruling is Ruling.KNOWN_BAD:
@@ -311,9 +348,7 @@ class Scanner:
         reason = f"signature moved in {_READS} reads"
         return _Examined(OutcomeKind.CHANGED, reason, stat=before, bytes_read=total_bytes)
 
-    def _confirm(
-        self, file: OpenFile, read: ReadResult, hits: Sequence[Hit], check: Callable[[], None]
-    ) -> tuple[Verdict, dict[str, bytes], int]:
+    def _confirm(self, file: OpenFile, read: ReadResult, hits: Sequence[Hit]) -> tuple[Verdict, dict[str, bytes], int]:
         """Judges the hits of a read, after a second one for the kinds that the entries know beyond the planned ones."""
         digests = read.digests or {}
         verdict = judge(hits, digests)
@@ -321,7 +356,7 @@ class Scanner:
         if not needed:
             return verdict, digests, 0
         try:
-            again = read_digests(file, read.after, needed, self._buffer(), check)
+            again = read_digests(file, read.after, needed, self._buffer(), self._check_stop)
         except Exception:
             # Whatever it was, a request to stop included: what the first read found is not lost.
             return verdict, digests, 0
@@ -382,49 +417,31 @@ class Scanner:
             gone=c.gone, errors=c.errors, special=c.special, known_good=c.known_good, undecided=c.undecided,
             suppressed=c.suppressed, bytes_read=c.bytes_read, cache_hits=c.cache_hits, cpu_seconds=cpu_seconds,
             wall_seconds=wall_seconds, started=started, ended=_now(), complete=complete, incomplete=c.incomplete,
-            not_examined_reasons=dict(c.reasons), specials=dict(c.specials),
+            not_examined_reasons=dict(c.reasons), specials=dict(c.specials), gates=dict(c.gates),
         )  # fmt: skip
 
 
 class _Run:
-    """One scan of some roots: walks, hands files to the readers, counts, and names outcomes."""
+    """One scan of some roots: feeds the native pipeline, and turns what it tells into counted, named outcomes.
 
-    def __init__(self, scanner: Scanner) -> None:
+    The pipeline counts what is on no list by itself. Everything it tells about -- hits, files that moved, errors -- is
+    decided here, by the same code that examines single files.
+    """
+
+    def __init__(self, scanner: Scanner, tell_all: bool) -> None:
         self.scanner = scanner
+        self.tell_all = tell_all
         self.counters = scanner.counters
         self.mounts = scanner._mounts if scanner._mounts is not None else MountTable.current()
         self.visited = _scan.Visited()
         self.by_identity: dict[tuple[int, int], _Examined] = {}
-        self.pending: deque[tuple[bytes, Future[_Examined]]] = deque()
-        self.pool: ThreadPoolExecutor | None = None
-        self.abandoned = threading.Event()
-
-    def check(self) -> None:
-        """Raises StoppedError when the scanner was stopped, or nobody asks for the outcomes of this scan any more."""
-        if self.abandoned.is_set():
-            raise StoppedError("the scan was given up")
-        self.scanner._check_stop()
+        self.waiting: list[_scan.PipeEvent] = []
+        self.feed: _scan.Feed
 
     def outcomes(self, roots: Sequence[bytes]) -> Generator[Outcome, None, None]:
         """Every outcome of every root, counted before it is yielded."""
-        if self.scanner.jobs > 1:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self.pool = ThreadPoolExecutor(self.scanner.jobs, "hashsieve-reader")
-        try:
-            for root in roots:
-                yield from self._root(root)
-            while self.pending:
-                yield from self._finish_oldest()
-        except StoppedError:
-            # What the readers still came to is told: a listed digest that was computed is a match.
-            yield from self._finish_stopped()
-            raise
-        finally:
-            self.abandoned.set()
-            # A forked child has no readers, and locks that one of them may have held are held for ever.
-            if self.pool is not None and os.getpid() == self.scanner._pid:
-                self.pool.shutdown(wait=True, cancel_futures=True)
+        for root in roots:
+            yield from self._root(root)
 
     # ---- roots ---------------------------------------------------------------------------------------------------
 
@@ -445,120 +462,206 @@ class _Run:
         if reason is not None:
             yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, reason), root=True)
         elif facts is not None and facts.is_directory():
-            yield from self._tree(path, real)
+            skip = self.mounts.skips_below(real)
+            with _scan.Walker(real, skip=skip, visited=self.visited, os=self.scanner._os) as walker:
+                yield from self._pump(_scan.Feed(walker), (real, path))
             for point in self.mounts.stored_in_pseudo_below(real) if named else ():
                 yield from self._root(point, named=False)
-        elif facts is not None:
-            scanner = self.scanner
-            yield from self._file(
-                path, lambda: _scan.open_path(real, policy=scanner._policy, stat=facts, os=scanner._os), facts
-            )
+        elif facts is not None and (refused := _not_to_open(facts)) is not None:
+            yield from self._named(path, refused)
+        else:
+            yield from self._pump(_scan.Feed(files=[(real, -1)]), (real, path))
 
-    def _tree(self, shown_root: bytes, real: bytes) -> Generator[Outcome, None, None]:
-        with _scan.Walker(
-            real, skip=self.mounts.skips_below(real), visited=self.visited, os=self.scanner._os
-        ) as walker:
-            while batch := self._next_batch(walker):
-                directory = batch[0].directory
-                path = directory.path
-                if shown_root != real:
-                    path = _join(shown_root, path[len(real) :].lstrip(b"/"))
-                for item in batch:
-                    self.scanner._check_stop()
-                    yield from self._item(item, directory, _join(path, item.name))
+    # ---- the pipeline --------------------------------------------------------------------------------------------
 
-    def _next_batch(self, walker: _scan.Walker) -> list[_scan.WalkItem]:
+    def _pump(self, feed: _scan.Feed, rename: tuple[bytes, bytes] | None) -> Generator[Outcome, None, None]:
+        self.feed = feed
+        pumps: list[_scan.Pump] = []
         try:
-            return self._patiently(lambda: walker.next_batch(256))
-        except OSError as problem:
-            raise ScanError(f"{shown(walker.root)}: the walk cannot go on: {_os_reason('open', problem)}") from problem
+            for _ in range(self.scanner.jobs):
+                pumps.append(self.scanner._new_pump(feed, self.tell_all))
+            for events in self._run_one(pumps[0]) if len(pumps) == 1 else self._run_many(pumps):
+                # All of them, even when a stop was asked for: a listed digest that was computed is a match.
+                stopped = None
+                for event in events:
+                    try:
+                        yield from self._event(event, _renamed(event.path, rename))
+                    except StoppedError as problem:
+                        stopped = problem
+                if stopped is not None:
+                    raise stopped
+                yield from self._settle_waiting(rename, last=False)
+            yield from self._settle_waiting(rename, last=True)
+        finally:
+            # A forked child has none of the threads that may be inside a pump.
+            if os.getpid() == self.scanner._pid:
+                for pump in pumps:
+                    pump.close()
 
-    def _patiently(self, call: Callable[[], _T]) -> _T:
-        """Runs *call*; while it lacks descriptors, lets readers finish and waits instead of dropping anything."""
-        give_up = None
+    def _take_counters(self, now: dict[str, int], before: dict[str, int]) -> None:
+        """Adds what a pump has counted since it was asked last."""
+        c = self.counters
+        c.no_match += now["no_match"] - before.get("no_match", 0)
+        c.known_good += now["known_good"] - before.get("known_good", 0)
+        c.undecided += now["undecided"] - before.get("undecided", 0)
+        c.bytes_read += now["bytes_read"] - before.get("bytes_read", 0)
+        for name, gate in (("gated_empty", "empty"), ("gated_size", "known-sizes")):
+            c.gates[gate] = c.gates.get(gate, 0) + now[name] - before.get(name, 0)
+
+    def _run_one(self, pump: _scan.Pump) -> Iterator[list[_scan.PipeEvent]]:
+        """Runs a pump in this thread, in stretches short enough for signals and progress."""
+        counted: dict[str, int] = {}
+        scarce_since: float | None = None
         while True:
-            try:
-                return call()
-            except OSError as problem:
-                if problem.errno not in (errno.EMFILE, errno.ENFILE):
-                    raise
-                now = time.monotonic()
-                give_up = give_up or now + _DESCRIPTOR_PATIENCE_SECONDS
-                if now > give_up:
-                    raise
-                self.scanner._event("descriptors", "descriptors-scarce", "no file descriptor is free; waiting for one")
-                self.scanner._check_stop()
-                time.sleep(0.01)
-
-    # ---- names ---------------------------------------------------------------------------------------------------
-
-    def _item(self, item: _scan.WalkItem, directory: _scan.Directory, path: bytes) -> Generator[Outcome, None, None]:
-        if item.event == _scan.FILE:
-            name = item.name
-            try:
-                facts = self._patiently(lambda: directory.stat(name))
-            except OSError as problem:
-                yield from self._named(path, _from_problem("stat", problem))
+            status, events = pump.run(_STRETCH_SECONDS)
+            now = pump.counters()
+            self._take_counters(now, counted)
+            counted = now
+            yield events
+            if status == _scan.DONE:
                 return
-            yield from self._file(path, lambda: directory.open_file(name, self.scanner._policy, facts), facts)
-        elif item.event == _scan.SPECIAL:
-            self._count_special(item.detail or "other")
-        elif item.event == _scan.GONE:
-            yield self._count(Outcome(OutcomeKind.GONE, path))
-        elif item.event == _scan.ERROR:
-            yield self._problem(
-                path, f"{item.detail}: {errno.errorcode.get(item.errno, item.errno)} {os.strerror(item.errno)}"
+            self.scanner._check_stop()
+            scarce_since = self._wait_for_descriptors(status, scarce_since)
+
+    def _wait_for_descriptors(self, status: int, since: float | None) -> float | None:
+        """Waits a moment when no descriptor was free. Nothing is dropped: the pipeline holds the file it could not open."""
+        if status >= 0:
+            return None
+        now = time.monotonic()
+        if since is not None and now - since > _DESCRIPTOR_PATIENCE_SECONDS:
+            raise ScanError(
+                f"no file descriptor became free in {_DESCRIPTOR_PATIENCE_SECONDS:.0f} s: {os.strerror(-status)}"
             )
-        elif item.detail == _scan.ALREADY_VISITED:
+        self.scanner._event("descriptors", "descriptors-scarce", "no file descriptor is free; waiting for one")
+        time.sleep(0.01)
+        return since if since is not None else now
+
+    def _run_many(self, pumps: list[_scan.Pump]) -> Iterator[list[_scan.PipeEvent]]:
+        """Runs each pump in a thread of its own; their events come here through a bounded queue."""
+        queue: Queue[_Stretch] = Queue(2 * len(pumps))
+        ended = threading.Event()
+
+        def work(pump: _scan.Pump) -> None:
+            scarce_since: float | None = None
+            stretch = _Stretch(pump)
+            while not (stretch.last or ended.is_set()):
+                try:
+                    status, events = pump.run(_STRETCH_SECONDS)
+                    last = status in (_scan.DONE, _scan.STOPPED)
+                    stretch = _Stretch(pump, events, pump.counters(), last)
+                    if not last:
+                        scarce_since = self._wait_for_descriptors(status, scarce_since)
+                except BaseException as problem:
+                    stretch = _Stretch(pump, problem=problem, last=True)
+                while not ended.is_set():
+                    try:
+                        queue.put(stretch, timeout=0.1)
+                        break
+                    except Full:
+                        continue
+
+        threads = [threading.Thread(target=work, args=(pump,), name="hashsieve-reader", daemon=True) for pump in pumps]
+        for thread in threads:
+            thread.start()
+        running, counted = len(pumps), {id(pump): dict[str, int]() for pump in pumps}
+        try:
+            while running:
+                try:
+                    stretch = queue.get(timeout=0.1)
+                except Empty:
+                    continue
+                if stretch.problem is not None:
+                    raise stretch.problem
+                self._take_counters(stretch.counters, counted[id(stretch.pump)])
+                counted[id(stretch.pump)] = stretch.counters
+                running -= stretch.last
+                yield stretch.events
+            self.scanner._check_stop()
+        finally:
+            ended.set()
+            if os.getpid() == self.scanner._pid:
+                for thread in threads:
+                    thread.join()
+
+    # ---- events --------------------------------------------------------------------------------------------------
+
+    def _event(self, event: _scan.PipeEvent, path: bytes) -> Generator[Outcome, None, None]:
+        kind = event.event
+        if kind == _scan.WALK:
+            yield from self._walk_event(event, path)
+        elif kind == _scan.NO_MATCH:
+            # Counted by the pipeline already; told because the caller wants every outcome.
+            yield Outcome(OutcomeKind.NO_MATCH, path, size_bytes=event.before.size_bytes, digests=event.digests or {})
+        elif kind in (_scan.HIT, _scan.MOVED):
+            yield from self._decide(event, path)
+        elif kind == _scan.LINKED:
+            yield from self._linked(event, path, last=False)
+        elif kind == _scan.PIPE_GONE:
+            yield self._count(Outcome(OutcomeKind.GONE, path))
+        elif kind == _scan.PIPE_SPECIAL:
+            self._count_special(event.detail or "other")
+        elif kind == _scan.PIPE_ERROR:
+            examined = _Examined(OutcomeKind.ERROR, _errno_reason(event))
+            if event.linked:
+                self._remember(event, examined)
+            yield from self._named(path, examined)
+        else:
+            examined = _Examined(OutcomeKind.NOT_EXAMINED, _REASONS[kind], stat=event.before)
+            if event.linked:
+                self._remember(event, examined)
+            yield from self._named(path, examined)
+
+    def _walk_event(self, event: _scan.PipeEvent, path: bytes) -> Generator[Outcome, None, None]:
+        what = event.walk_event
+        if what == _scan.SPECIAL:
+            self._count_special(event.detail or "other")
+        elif what == _scan.GONE:
+            yield self._count(Outcome(OutcomeKind.GONE, path))
+        elif what == _scan.ERROR:
+            yield self._problem(path, _errno_reason(event))
+        elif event.detail == _scan.ALREADY_VISITED:
             self.scanner._event(f"visited:{path!r}", "already-visited", f"{shown(path)}: was entered by another way")
         else:
-            yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, item.detail))
+            yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, event.detail))
 
-    def _file(self, path: bytes, open_it: Callable[[], OpenFile], facts: FileStat) -> Generator[Outcome, None, None]:
-        """One file by name. Hard links are read in this thread, so that the second name finds the first's result."""
-        scanner = self.scanner
-        if (refused := _not_to_open(facts)) is not None:
-            yield from self._named(path, refused)
-            return
-        linked = facts.nlink > 1
-        if linked:
-            known = self.by_identity.get((facts.dev, facts.ino))
-            if known is not None and known.stat is not None and known.stat.same_signature(facts):
-                yield from self._named(path, replace(known, bytes_read=0))
-                return
-        try:
-            if self.pool is None or linked:
-                examined = self._patiently(lambda: scanner._examine_opened(open_it, self.check))
-            else:
-                # The walk's directory handle is valid only now, so the file is opened here and read elsewhere.
-                opened = self._patiently(open_it)
-        except OSError as problem:
-            yield from self._named(path, _from_problem("open", problem))
-            return
-        if self.pool is not None and not linked:
-            self.pending.append((path, self.pool.submit(scanner._examine_opened, lambda: opened, self.check)))
-            if len(self.pending) >= 4 * scanner.jobs:
-                yield from self._finish_oldest()
-            return
-        final = examined.kind in (OutcomeKind.MATCH, OutcomeKind.NO_MATCH)
-        if linked and final and len(self.by_identity) < _IDENTITY_LIMIT_COUNT:
-            self.by_identity[(facts.dev, facts.ino)] = examined
+    def _decide(self, event: _scan.PipeEvent, path: bytes) -> Generator[Outcome, None, None]:
+        """A hit, or a file that moved: the read that the pipeline made counts as the first."""
+        file = event.file
+        assert file is not None
+        first = FirstRead(event.before, ReadResult(event.digests, event.bytes_read, event.settled, event.after))
+        examined = self.scanner._examine_opened(lambda: file, first)
+        if event.linked:
+            self._remember(event, examined)
         yield from self._named(path, examined)
 
-    def _finish_oldest(self) -> Generator[Outcome, None, None]:
-        path, future = self.pending[0]
-        examined = future.result()
-        self.pending.popleft()
-        yield from self._named(path, examined)
+    def _remember(self, event: _scan.PipeEvent, examined: _Examined) -> None:
+        if len(self.by_identity) < _IDENTITY_LIMIT_COUNT:
+            self.by_identity[_identity(event.before)] = examined
 
-    def _finish_stopped(self) -> Generator[Outcome, None, None]:
-        for path, future in self.pending:
-            if not future.cancel():
-                try:
-                    examined = future.result()
-                except StoppedError:
-                    continue
-                yield from self._named(path, examined)
+    def _linked(self, event: _scan.PipeEvent, path: bytes, last: bool) -> Generator[Outcome, None, None]:
+        """Another name of a file: the result of the first name, once there is one."""
+        known = self.by_identity.get(_identity(event.before))
+        if known is not None:
+            yield from self._named(path, replace(known, bytes_read=0))
+            return
+        state = self.feed.link_state(event.before)
+        if state > _scan.LINK_ASK:
+            self.counters.known_good += state == _scan.LINK_KNOWN_GOOD
+            self.counters.undecided += state == _scan.LINK_UNDECIDED
+            yield from self._named(path, _Examined(OutcomeKind.NO_MATCH, stat=event.before))
+        elif not last:
+            self.waiting.append(event)  # still being read, or its event is on the way
+        else:
+            open_path = _scan.open_path
+            examined = self.scanner._examine_opened(
+                lambda: open_path(event.path, policy=self.scanner._policy, os=self.scanner._os)
+            )
+            yield from self._named(path, examined)
+
+    def _settle_waiting(self, rename: tuple[bytes, bytes] | None, *, last: bool) -> Generator[Outcome, None, None]:
+        waiting, self.waiting = self.waiting, []
+        for event in waiting:
+            yield from self._linked(event, _renamed(event.path, rename), last)
 
     def _named(self, path: bytes, examined: _Examined) -> Generator[Outcome, None, None]:
         self.counters.bytes_read += examined.bytes_read
@@ -569,7 +672,9 @@ class _Run:
         self.counters.known_good += ruling is Ruling.KNOWN_GOOD
         self.counters.undecided += ruling is Ruling.UNDECIDED
         self.counters.suppressed += ruling is Ruling.SUPPRESSED
-        yield self._count(self.scanner._name(path, examined))
+        outcome = self._count(self.scanner._name(path, examined))
+        if self.tell_all or outcome.kind is not OutcomeKind.NO_MATCH:
+            yield outcome
 
     # ---- counting ------------------------------------------------------------------------------------------------
 
@@ -614,8 +719,39 @@ def _from_problem(operation: str, problem: OSError) -> _Examined:
     return _Examined(OutcomeKind.ERROR, _os_reason(operation, problem))
 
 
-def _join(directory: bytes, name: bytes) -> bytes:
-    return directory if not name else directory.rstrip(b"/") + b"/" + name
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """What one pump did since it was heard of last."""
+
+    pump: _scan.Pump
+    events: list[_scan.PipeEvent] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
+    last: bool = False
+    problem: BaseException | None = None
+
+
+def _sole_ruling(each: HashSet) -> int:
+    """What every hit in this set means, where all its listings mean the same and none can change what others mean."""
+    roles = {role for role, count in each.role_counts.items() if count}
+    if roles == {Role.KNOWN_GOOD}:
+        return _scan.KNOWN_GOOD
+    return _scan.UNDECIDED if roles == {Role.UNDECIDED} else _scan.ASK
+
+
+def _identity(facts: FileStat) -> tuple[int, int]:
+    return facts.dev, facts.ino
+
+
+def _renamed(path: bytes, rename: tuple[bytes, bytes] | None) -> bytes:
+    """*path* with the root as the caller wrote it, where that led over a link."""
+    if rename is None:
+        return path
+    real, given = rename
+    return given.rstrip(b"/") + path[len(real.rstrip(b"/")) :] if path != real else given
+
+
+def _errno_reason(event: _scan.PipeEvent) -> str:
+    return f"{event.detail}: {errno.errorcode.get(event.errno_, event.errno_)} {os.strerror(event.errno_)}"
 
 
 def _os_reason(operation: str, problem: OSError) -> str:
