@@ -35,9 +35,20 @@ CORE = {
     "_build": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
     "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
     "_scan": [
-        "hs_cpu", "hs_os", "hs_walk", "hs_sha256", "hs_md5", "hs_sha1", "hs_sha256_lanes", "hs_kernels", "hs_lanes", "hs_bloom",
-        "hs_sort", "hs_set", "hs_pipe",
-    ],  # fmt: skip
+        "hs_cpu",
+        "hs_os",
+        "hs_walk",
+        "hs_sha256",
+        "hs_md5",
+        "hs_sha1",
+        "hs_sha256_lanes",
+        "hs_kernels",
+        "hs_lanes",
+        "hs_bloom",
+        "hs_sort",
+        "hs_set",
+        "hs_pipe",
+    ],
 }
 FLAGS = {
     "unix": ["-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-sign-compare"],
@@ -55,7 +66,11 @@ class build_ext_for_compiler(build_ext):  # noqa: N801
             if family == "unix":
                 flags += ["-O0", "-g"] if DEBUG else ["-O1", "-g"] if SANITIZE else ["-O3"]
                 if SANITIZE:
-                    flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+                    flags += [
+                        "-fsanitize=address,undefined",
+                        "-fno-sanitize-recover=undefined",
+                        "-fno-omit-frame-pointer",
+                    ]
                     extension.extra_link_args += ["-fsanitize=address,undefined"]
             extension.extra_compile_args += flags
         super().build_extensions()

@@ -1,7 +1,8 @@
 """Question: on a large real tree, are the matched files exactly those whose digest, by hashlib, is on the list?
 
-Walks the tree with os.walk, computes digests with hashlib, puts the digests of a random choice of files on a list, compiles
-it, scans with the command line, and compares paths, counters and exit code. Prints one line; exit code 1 on any difference.
+Walks the tree with os.walk, computes digests with hashlib, puts the digests of a random choice of files on a list,
+compiles it, scans with the command line, and compares paths, counters and exit code. Prints one line; exit code 1 on
+any difference.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def regular_files(root: bytes) -> list[bytes]:
     device = os.lstat(root).st_dev
     found = []
     for directory, subdirectories, names in os.walk(root):
-        subdirectories[:] = [name for name in subdirectories if os.lstat(os.path.join(directory, name)).st_dev == device]
+        subdirectories[:] = [
+            name for name in subdirectories if os.lstat(os.path.join(directory, name)).st_dev == device
+        ]
         for name in names:
             path = os.path.join(directory, name)
             if stat.S_ISREG(os.lstat(path).st_mode):
@@ -51,20 +54,24 @@ def check(root: str, listed_count: int, kind: str, seed: int) -> str:
         listing.write_text("".join(f"{d}\n" for d in sorted(listed)))
         command = [sys.executable, "-m", "hashsieve"]
         compiled = str(Path(work, "known.hset"))
-        subprocess.run([*command, "compile", "-o", compiled, "--role", "known-bad", "--digest", kind, str(listing)], check=True,
+        subprocess.run([*command, "compile", "-o", compiled, "--role", "known-bad", "--digest", kind, str(listing)],
+        check=True,
                        stdout=subprocess.DEVNULL)  # fmt: skip
         scan = subprocess.run([*command, "scan", "--json", "-s", compiled, root], stdout=subprocess.PIPE, check=False)
     lines = [json.loads(line) for line in scan.stdout.splitlines()]
     summary = lines[-1]
     matched = {
-        base64.b64decode(e["path_b64"]) if "path_b64" in e else e["path"].encode() for e in lines if e["event"] == "match"
+        base64.b64decode(e["path_b64"]) if "path_b64" in e else e["path"].encode()
+        for e in lines
+        if e["event"] == "match"
     }
     assert scan.returncode == (1 if expected else 0), scan.returncode
     assert matched == expected, (len(matched - expected), len(expected - matched))
     parts = ("matched", "no_match", "not_examined", "changed", "gone", "errors")
     assert summary["seen"] == sum(summary[part] for part in parts) == len(files), (summary, len(files))
     return (
-        f"{len(files):,} files, {len(listed):,} {kind} digests listed: {len(matched):,} matched, exactly those of hashlib; "
+        f"{len(files):,} files, {len(listed):,} {kind} digests listed: "
+        f"{len(matched):,} matched, exactly those of hashlib; "
         f"counters add up; exit code {scan.returncode}"
     )
 

@@ -245,8 +245,8 @@ class Walker:
 # ---- kernels and lanes -------------------------------------------------------------------------------------------
 
 class KernelInfo(TypedDict):
-    """One digest kernel. ``state``: chosen, available, no cpu or not built; ``gb_per_second`` as measured with all lanes
-    full (bench/runs; 10^9 bytes)."""
+    """One digest kernel. ``state``: chosen, available, no cpu or not built; ``gb_per_second`` as measured with all
+    lanes full (bench/runs; 10^9 bytes)."""
 
     kind: str
     name: str
@@ -318,24 +318,27 @@ UNDECIDED: Final = 2
 
 @final
 class StopFlag:
-    """One word that ends all pumps it was given to, within a chunk. From any thread or signal handler; never taken back."""
+    """One word that ends all pumps it was given to, within a chunk. From any thread or signal handler; never taken
+    back."""
 
     def set(self) -> None: ...
     def is_set(self) -> bool: ...
 
 @final
 class Sizes:
-    """The sizes in bytes that any entry has, for the known-sizes gate. 8 to 16 bytes of memory for each distinct size."""
+    """The sizes in bytes that any entry has, for the known-sizes gate. 8 to 16 bytes of memory for each distinct
+    size."""
 
     def add_set(self, set_file: SetFile) -> None:
-        """Adds the sizes of all entries of a set, read and checked page by page. SetDamagedError when one cannot be read."""
+        """Adds the sizes of all entries of a set, read and checked page by page. SetDamagedError when one cannot be
+        read."""
     def __len__(self) -> int: ...
     def __contains__(self, size_bytes: int) -> bool: ...
 
 @final
 class Feed:
-    """Where files come from: a walk, or paths and descriptors (``(path, fd)``, fd -1: open the path; else the pump takes the
-    descriptor over). Shared by the pumps of one scan, with their memory of hard links."""
+    """Where files come from: a walk, or paths and descriptors (``(path, fd)``, fd -1: open the path; else the pump takes
+    the descriptor over). Shared by the pumps of one scan, with their memory of hard links."""
 
     def __init__(
         self,
@@ -369,9 +372,10 @@ class Pump:
     """The native scan pipeline: as many open files as its widest digest kernel has lanes, read, digested and looked up
     without the GIL. Files on no list are counted; everything else is told.
 
-    *sets*: pairs of a set file and what a hit in it means (ASK, KNOWN_GOOD, UNDECIDED); the kinds must be loaded. *kinds*:
-    digest kinds in order; blake3 is computed by the blake3 package and costs the GIL once a chunk. *sizes*: known-sizes
-    gate. *forced*: kernel name by kind. Threads: each pump in one thread at a time; several pumps may share a Feed.
+    *sets*: pairs of a set file and what a hit in it means (ASK, KNOWN_GOOD, UNDECIDED); the kinds must be loaded.
+    *kinds*: digest kinds in order; blake3 is computed by the blake3 package and costs the GIL once a chunk. *sizes*:
+    known-sizes gate. *forced*: kernel name by kind. Threads: each pump in one thread at a time; several pumps may
+    share a Feed.
     """
 
     def __init__(
@@ -391,9 +395,9 @@ class Pump:
     @property
     def slot_count(self) -> int: ...
     def run(self, seconds: float) -> tuple[int, list[PipeEvent]]:
-        """Works for about *seconds*: DONE, TICK, FULL or STOPPED, or a negated errno value when no file could be opened for
-        lack of descriptors (call again; nothing was dropped). MemoryError, ScanError (unsupported system)."""
+        """Works for about *seconds*: DONE, TICK, FULL or STOPPED, or a negated errno value when no file could be opened
+        for lack of descriptors (call again; nothing was dropped). MemoryError, ScanError (unsupported system)."""
     def counters(self) -> dict[str, int]:
-        """no_match, known_good, undecided (both part of it), bytes_read, gated_empty, gated_size, hole_bytes; so far."""
+        """So far: no_match, known_good and undecided (parts of it), bytes_read, gated_empty, gated_size, hole_bytes."""
     def close(self) -> None:
         """Closes what is open and lets go of the sets."""

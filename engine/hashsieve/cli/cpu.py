@@ -13,18 +13,13 @@ def command(json: JsonOption = False) -> int:
     from ..scan.kernels import demanded_kernels
 
     demanded = demanded_kernels()
-    rows = []
-    for kernel in kernels():
-        state = kernel["state"]
-        if kernel["kind"] in demanded:
-            state = (
-                "demanded"
-                if kernel["name"] == demanded[kernel["kind"]]
-                else "available"
-                if state == "chosen"
-                else state
-            )
-        rows.append({**kernel, "state": state})
+    rows = kernels()
+    for row in rows:
+        wanted = demanded.get(row["kind"])
+        if wanted == row["name"]:
+            row["state"] = "demanded"
+        elif wanted is not None and row["state"] == "chosen":
+            row["state"] = "available"
     if json:
         output.line({"features": list(features()), "kernels": rows})
         return 0

@@ -1,7 +1,7 @@
 """Demanding digest kernels by name, for support and for measurements.
 
-``HASHSIEVE_KERNEL=md5:portable,sha1:avx2-x8`` forces a kernel for a kind. A demand that cannot be met raises KernelError with
-the reason -- no such kernel, not built, not for this CPU -- and is never passed over in silence.
+``HASHSIEVE_KERNEL=md5:portable,sha1:avx2-x8`` forces a kernel for a kind. A demand that cannot be met raises
+KernelError with the reason -- no such kernel, not built, not for this CPU -- and is never passed over in silence.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The scanner: from roots, paths, descriptors or bytes to outcomes, one for every name, none of them a guess.
 
-A name's way: listed by the walk -> opened relative to its directory, no-follow, non-blocking -> facts by handle -> gates
--> read to the end for all planned kinds -> looked up in every set -> on a hit read again for all kinds the entry knows
--> outcome. Up to the lookup this happens in the native pipeline (:mod:`hashsieve._scan`), which counts what is on no list
-and tells about the rest. Whatever goes wrong on the way becomes the outcome of that name, with its reason, and the walk
-goes on.
+A name's way: listed by the walk -> opened relative to its directory, no-follow, non-blocking -> facts by handle ->
+gates -> read to the end for all planned kinds -> looked up in every set -> on a hit read again for all kinds the entry
+knows -> outcome. Up to the lookup this happens in the native pipeline (:mod:`hashsieve._scan`), which counts what is
+on no list and tells about the rest. Whatever goes wrong on the way becomes the outcome of that name, with its reason,
+and the walk goes on.
 """
 
 from __future__ import annotations
@@ -113,9 +113,10 @@ class Scanner:
 
     *jobs*: reader threads of a :meth:`scan`; one keeps a laptop quiet. *digests*: kinds to compute beside the planned
     ones. *only*: ``"media"`` leaves out files that do not start like an image, a video or a container of them;
-    *max_size_bytes* leaves out larger files; both are ``not_examined: by-rule:...``. *kernels* demands digest kernels by
-    kind, else ``HASHSIEVE_KERNEL`` does (:mod:`hashsieve.scan.kernels`). *on_event* receives HealthEvents, from whichever thread notices. *os_table*: a capsule with another table of
-    system calls (tests); *mounts*: another mount table (tests).
+    *max_size_bytes* leaves out larger files; both are ``not_examined: by-rule:...``. *kernels* demands digest kernels
+    by kind, else ``HASHSIEVE_KERNEL`` does (:mod:`hashsieve.scan.kernels`). *on_event* receives HealthEvents, from
+    whichever thread notices. *os_table*: a capsule with another table of system calls (tests); *mounts*: another mount
+    table (tests).
 
     Threads: :meth:`examine` and its kin may be called from any thread, at once. One :meth:`scan` at a time per Scanner.
     Fork: a Scanner belongs to the process that made it; elsewhere it raises ForkError. The sets stay the caller's.
@@ -524,7 +525,8 @@ class _Run:
             scarce_since = self._wait_for_descriptors(status, scarce_since)
 
     def _wait_for_descriptors(self, status: int, since: float | None) -> float | None:
-        """Waits a moment when no descriptor was free. Nothing is dropped: the pipeline holds the file it could not open."""
+        """Waits a moment when no descriptor was free. Nothing is dropped: the pipeline holds the file it could not
+        open."""
         if status >= 0:
             return None
         now = time.monotonic()
