@@ -337,8 +337,8 @@ class Sizes:
 
 @final
 class Feed:
-    """Where files come from: a walk, or paths and descriptors (``(path, fd)``, fd -1: open the path; else the pump takes
-    the descriptor over). Shared by the pumps of one scan, with their memory of hard links."""
+    """Where files come from: a walk, or paths and descriptors (``(path, fd)``, fd -1: open the path; else the pump
+    takes the descriptor over). Shared by the pumps of one scan, with their memory of hard links."""
 
     def __init__(
         self,

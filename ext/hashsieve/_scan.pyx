@@ -784,16 +784,18 @@ cdef class Lanes:
     def __init__(self, kinds, forced=None):
         cdef int numbers[4]
         cdef const hs_kernel *demanded[4]
+        cdef const hs_kernel *kernel
         self._kinds = tuple(kinds)
         self._kind_count = len(self._kinds)
-        if not 1 <= self._kind_count <= 3 or sorted(set(self._kinds), key=_KERNEL_KINDS.index) != list(self._kinds):
+        if not self._kinds or tuple([kind for kind in _KERNEL_KINDS if kind in self._kinds]) != self._kinds:
             raise UsageError(f"kinds are some of {', '.join(_KERNEL_KINDS)}, in this order")
         for i in range(4):
             demanded[i] = NULL
         for i, kind in enumerate(self._kinds):
             numbers[i] = _KERNEL_KINDS.index(kind)
         for kind, name in (forced or {}).items():
-            demanded[_KERNEL_KINDS.index(kind)] = _kernel(kind, name)
+            kernel = _kernel(kind, name)
+            demanded[kernel.kind] = kernel
         hs_lanes_init(&self._lanes, numbers, self._kind_count, hs_cpu_features(), demanded)
         self._held = [None] * HS_SLOTS_MAX
 
@@ -1058,6 +1060,7 @@ cdef class Pump:
         cdef hs_pipe_config config
         cdef int numbers[4]
         cdef const hs_kernel *demanded[4]
+        cdef const hs_kernel *kernel
         cdef hs_pipe_set *pinned = NULL
         memset(&config, 0, sizeof(config))
         self._pid = hs_os_pid()
@@ -1071,7 +1074,8 @@ cdef class Pump:
         for i, kind in enumerate(own):
             numbers[i] = _KERNEL_KINDS.index(kind)
         for kind, name in (forced or {}).items():
-            demanded[_KERNEL_KINDS.index(kind)] = _kernel(kind, name)
+            kernel = _kernel(kind, name)
+            demanded[kernel.kind] = kernel
         if "blake3" in self._kinds:
             import blake3
 

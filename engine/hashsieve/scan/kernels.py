@@ -25,6 +25,6 @@ def demanded_kernels(environment: Mapping[str, str] = os.environ) -> dict[str, s
             raise KernelError(f"HASHSIEVE_KERNEL takes kind:kernel pairs such as md5:portable, not {part!r}")
         if kind in demanded:
             raise KernelError(f"HASHSIEVE_KERNEL names a kernel for {kind} twice")
-        Lanes([kind], {kind: name})  # raises when it cannot be met
+        Lanes(["md5"], {kind: name})  # raises when it cannot be met
         demanded[kind] = name
     return demanded
