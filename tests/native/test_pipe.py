@@ -110,8 +110,8 @@ def test_a_file_that_grows_over_the_limit_while_it_is_read_is_not_counted(known,
 MEDIA = {
     "jpeg": b"\xff\xd8\xff\xe0", "png": b"\x89PNG\r\n\x1a\n", "gif": b"GIF89a", "webp": b"RIFF\0\0\0\0WEBP",
     "avi": b"RIFF\0\0\0\0AVI ", "mp4": b"\0\0\0\x18ftypmp42", "heic": b"\0\0\0\x18ftypheic", "mkv": b"\x1aE\xdf\xa3",
-    "flv": b"FLV\1", "wmv": b"0&\xb2u\x8ef\xcf\x11", "mpeg": b"\0\0\1\xba", "ts": b"G@\0\x10", "bmp": b"BM", "tiff": b"II*\0",
-    "zip": b"PK\3\4", "7z": b"7z\xbc\xaf'\x1c", "rar": b"Rar!\x1a\7", "pdf": b"%PDF-1.7",
+    "flv": b"FLV\1", "wmv": b"0&\xb2u\x8ef\xcf\x11", "mpeg": b"\0\0\1\xba", "ts": b"G@\0\x10", "bmp": b"BM",
+    "tiff": b"II*\0", "zip": b"PK\3\4", "7z": b"7z\xbc\xaf'\x1c", "rar": b"Rar!\x1a\7", "pdf": b"%PDF-1.7",
 }  # fmt: skip
 OTHER = {
     "text": b"hello, world",
