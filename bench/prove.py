@@ -1,0 +1,107 @@
+"""Everything the project promises, at full size: one line per promise with its figure.
+
+Not part of CI: it takes about half an hour, wants some GB of memory and disk, and is worth reading only on a machine
+that is not busy. ``python bench/prove.py [--quick] [--save DIR]``; the lines are also written to SAVE/prove.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+
+
+def run(*command: str) -> str:
+    """Standard output of a command of ours; what it printed is shown when it fails."""
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"FAILED ({done.returncode}): {(done.stdout + done.stderr).strip().splitlines()[-1:]}"
+    return done.stdout.strip()
+
+
+def matches_of_a_real_tree(quick: bool) -> list[str]:
+    """Exactly the files whose hashlib digest is listed."""
+    kinds = ("md5",) if quick else ("md5", "sha1", "sha256")
+    return [
+        f"a scan matches exactly the listed files: {run('bench/scan_check.py', '/usr', '--kind', kind)}"
+        for kind in kinds
+    ]
+
+
+def lookups(quick: bool, save: Path) -> list[str]:
+    """Absent and present keys against 10,000,000 entries."""
+    entries = "1000000" if quick else "10000000"
+    out = run("bench/lookup.py", "--entries", entries, "--no-save")
+    return [
+        f"lookups at {int(entries):,} entries: {line}" for line in out.splitlines() if "ns" in line or "FAILED" in line
+    ]
+
+
+def damage(quick: bool, save: Path) -> list[str]:
+    """No damaged set file gives a wrong answer or leaves the exception tree."""
+    out = run("tests/format/fuzz_set_damage.py", "--seconds", "10" if quick else "120", "--seed", "7")
+    return [f"damaged sets: {out.splitlines()[-1] if out else 'no output'}"]
+
+
+def scans(quick: bool, save: Path) -> list[str]:
+    """Whole scans beside peers."""
+    with tempfile.TemporaryDirectory() as place:
+        small = [] if quick else ["--small", f"{place}/small", "--home", f"{place}/home", "--home-scale", "0.25"]
+        out = run("bench/scan.py", "--rounds", "1" if quick else "5", "--save", str(save), *small)
+        return [f"scan: {line.strip()}" for line in out.splitlines() if "promised" in line or "FAILED" in line]
+
+
+def memory(quick: bool, save: Path) -> list[str]:
+    """Private memory of a scan."""
+    code = """
+import re, sys, tempfile, os, json
+from hashsieve import HashSet, Scanner
+from hashsieve.hashset.compile import SetWriter
+from hashsieve.model import Listing, Role
+path = os.path.join(tempfile.mkdtemp(), "known.hset")
+writer = SetWriter()
+writer.add_packed("md5", os.urandom(16_000_000), Listing("made up", Role.KNOWN_BAD))
+writer.write(path)
+del writer
+def private():
+    with open("/proc/self/smaps_rollup") as file:
+        return int(re.search(r"Private_Dirty: *([0-9]+)", file.read())[1]) * 1024
+with HashSet.open(path, load=()) as known, Scanner(known) as scanner:
+    *_, summary = scanner.scan("/usr")
+    own = known.filter_bytes("md5") + known.page_count * 16
+    print(json.dumps([summary.seen, private(), own]))
+"""
+    child = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    if child.returncode:
+        return [f"memory: FAILED: {child.stderr.strip().splitlines()[-1:]}"]
+    seen, private, own = json.loads(child.stdout)
+    return [
+        f"memory of a scan of {seen:,} files: {private / 2**20:.1f} MiB private, filter and page list {own / 2**20:.1f}"
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="scaled down, to see that it runs")
+    parser.add_argument("--save", type=Path, default=ROOT / "build" / "prove")
+    options = parser.parse_args()
+    options.save.mkdir(parents=True, exist_ok=True)
+    lines: list[str] = []
+    for check in (lambda quick, save: matches_of_a_real_tree(quick), lookups, damage, memory, scans):
+        for line in check(options.quick, options.save):
+            print(line, flush=True)
+            lines.append(line)
+    (options.save / "prove.txt").write_text("\n".join(lines) + "\n")
+    failed = sum("FAILED" in line or "NOT KEPT" in line or "difference" in line for line in lines)
+    print(f"{len(lines) - failed} of {len(lines)} promises kept")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
