@@ -46,9 +46,8 @@ $(VENV)/.installed-test: $(VENV)/bin/python $(NATIVE)
 	touch $(VENV)/.installed $@
 
 $(VENV)/.installed-lint: $(VENV)/.installed-test
-	$(BIN)/python -m pip install -q -e '.[lint]'
-	HASHSIEVE_TEST_MODULES=1 $(BIN)/python -m pip install -q -e '.[test]'
-	touch $(VENV)/.installed $(VENV)/.installed-test $@
+	$(BIN)/python -m pip install -q --group lint
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist engine/*.egg-info
