@@ -5,7 +5,7 @@ without the GIL. The order of entries is: shape, then digests byte by byte, then
 bytes whatever order they came in.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize, PyBytes_Size
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memmove, memset
@@ -67,7 +67,7 @@ cdef class PageWriter:
     def __init__(self, file, bytes set_id not None):
         if len(set_id) != 16:
             raise ValueError("a set id has 16 bytes")
-        memcpy(self.set_id, PyBytes_AS_STRING(set_id), 16)
+        memcpy(self.set_id, PyBytes_AsString(set_id), 16)
         self.file = file
         self.page = 1
         self.compress = core.hs_sha256_choose(core.hs_cpu_features())
@@ -80,7 +80,7 @@ cdef class PageWriter:
         if pages == 0:
             return 0
         cdef bytes hashes = PyBytes_FromStringAndSize(NULL, pages * 16)
-        cdef uint8_t *out = <uint8_t *>PyBytes_AS_STRING(hashes)
+        cdef uint8_t *out = <uint8_t *>PyBytes_AsString(hashes)
         memset(self.chunk + self.used, 0, pages * PAGE - self.used)
         with nogil:
             for i in range(pages):
@@ -137,7 +137,7 @@ cdef class PageWriter:
                       bint must_understand=True):
         """A whole section at once."""
         self.begin(section)
-        self.put(<const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        self.put(<const uint8_t *>PyBytes_AsString(data), PyBytes_Size(data))
         self.end(count, aux, must_understand)
 
 
@@ -242,15 +242,15 @@ cdef class Builder:
 
     def add(self, unsigned shape, bytes digests not None, int64_t size, uint32_t class_number, bytes ref):
         """One record. ``shape``: bit (kind code - 1) for each kind; ``digests``: their bytes in code order; ``size`` -1 = none."""
-        if self.merged or shape == 0 or shape >= SHAPES or PyBytes_GET_SIZE(digests) != self.shapes[shape].digest_bytes:
+        if self.merged or shape == 0 or shape >= SHAPES or PyBytes_Size(digests) != self.shapes[shape].digest_bytes:
             raise ValueError("digests do not fit the shape, or the builder was merged already")
         cdef Shape *s = &self.shapes[shape]
         cdef uint64_t offset = 0, length = 0
         if ref is not None:
-            length = PyBytes_GET_SIZE(ref)
-            offset = self.keep_ref(<const uint8_t *>PyBytes_AS_STRING(ref), length) + 1
+            length = PyBytes_Size(ref)
+            offset = self.keep_ref(<const uint8_t *>PyBytes_AsString(ref), length) + 1
         cdef uint8_t *row = self.new_rows(s, 1)
-        memcpy(row, PyBytes_AS_STRING(digests), s.digest_bytes)
+        memcpy(row, PyBytes_AsString(digests), s.digest_bytes)
         row += s.digest_bytes
         core.hs_store64be(row, <uint64_t>(size + 1))
         core.hs_store32be(row + 8, class_number)
@@ -289,7 +289,7 @@ cdef class Builder:
         return self.refs_used - length
 
     cdef uint64_t keep_out_ref(self, bytes group) except? 0xffffffffffffffff:
-        cdef uint64_t length = PyBytes_GET_SIZE(group), capacity
+        cdef uint64_t length = PyBytes_Size(group), capacity
         cdef uint8_t *grown
         if self.out_refs_used + length > self.out_refs_capacity:
             capacity = max(self.out_refs_capacity * 2, self.out_refs_used + length, 4096)
@@ -298,7 +298,7 @@ cdef class Builder:
                 raise MemoryError("no memory for record ids")
             self.out_refs = grown
             self.out_refs_capacity = capacity
-        memcpy(self.out_refs + self.out_refs_used, PyBytes_AS_STRING(group), length)
+        memcpy(self.out_refs + self.out_refs_used, PyBytes_AsString(group), length)
         self.out_refs_used += length
         return self.out_refs_used - length
 
@@ -517,7 +517,7 @@ cdef class Builder:
                 for j in range(k):
                     at += core.hs_set_digest_width(j + 1)
                 p = pairs + n * pair_width
-                memcpy(p, PyBytes_AS_STRING(self.test_digests) + at, width)
+                memcpy(p, PyBytes_AsString(self.test_digests) + at, width)
                 core.hs_store64be(p + width, self.entry_count)
                 n += 1
             sort_rows(pairs, n, pair_width, pair_width)

@@ -4,7 +4,7 @@ Buffers and lifetimes live here; hs_set.c does the work without the GIL. ``close
 lookup in another thread: the last one out frees it.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize, PyBytes_Size
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -144,7 +144,7 @@ cdef class SetFile:
         if offset > section.length or length > section.length - offset:
             raise SetFormatError(f"{shown(self.path)}: a reference points outside of its section")
         cdef bytes out = PyBytes_FromStringAndSize(NULL, length)
-        cdef char *to = PyBytes_AS_STRING(out)
+        cdef char *to = PyBytes_AsString(out)
         page.number = 0
         self.enter()
         try:
@@ -313,9 +313,9 @@ cdef class SetFile:
         cdef core.hs_set_hit hit
         cdef int found = 0
         cdef uint64_t entry = 0, index = 0
-        cdef const uint8_t *bytes_ = <const uint8_t *>PyBytes_AS_STRING(digest)
+        cdef const uint8_t *bytes_ = <const uint8_t *>PyBytes_AsString(digest)
         self.check_loaded(kind)
-        if <unsigned>PyBytes_GET_SIZE(digest) != core.hs_set_digest_width(kind):
+        if <unsigned>PyBytes_Size(digest) != core.hs_set_digest_width(kind):
             raise ValueError(f"a digest of kind {kind} has {core.hs_set_digest_width(kind)} bytes, not {len(digest)}")
         if not core.hs_set_probe(&self.set, kind, bytes_, 1, &may):
             return None
