@@ -18,9 +18,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from . import signals
 
     _give_streams()
-    # Without arguments of its own this call is the process: a further Ctrl-C on its way out has nothing left to end.
-    with signals.installed(deaf_after_stop=argv is None):
-        return _guarded(argv)
+    try:
+        # Without arguments of its own this call is the process: a further Ctrl-C on its way out has nothing left to
+        # end.
+        with signals.installed(deaf_after_stop=argv is None):
+            return _guarded(argv)
+    except signals.Stopped as stopped:
+        # From anywhere above, the imports included.
+        from . import output
+
+        output.note(f"hashsieve: stopped by {stopped.name}; nothing was published")
+        return stopped.exit_code
 
 
 def _guarded(argv: Sequence[str] | None) -> int:
@@ -35,9 +43,6 @@ def _guarded(argv: Sequence[str] | None) -> int:
         # The exit code must not say that everything was examined.
         silence_stdout()
         return 3
-    except signals.Stopped as stopped:
-        output.note(f"hashsieve: stopped by {stopped.name}; nothing was published")
-        return stopped.exit_code
     except StoppedError as problem:
         output.note(f"hashsieve: {problem}")
         number = signals.received()

@@ -56,6 +56,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         code = app(args=None if argv is None else list(argv), prog_name="hashsieve", standalone_mode=False)
     except typer.Abort:
         return 130
+    except SystemExit:
+        # Typer's way out when nobody reads its help any more; its 1 would mean a match here.
+        raise output.ClosedPipe from None
     except Exception as problem:
         # Typer's own parsing errors share no public base class across its versions, but all can print themselves.
         if not (hasattr(problem, "show") and hasattr(problem, "exit_code")):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import UsageError, shown
-from . import output
+from . import output, silence_stdout
 from .options import JsonOption, SetsOption
 
 if TYPE_CHECKING:
     from ..hashset.hashset import HashSet
+    from ..scan.verdict import Hit
 
 _BY_LENGTH = {32: ("md5",), 40: ("sha1",), 64: ("sha256", "blake3")}
 
@@ -41,21 +42,24 @@ def command(
                 raise problem
             ruling = judge(hits, {kind: digest}).ruling
             found_bad |= ruling is Ruling.KNOWN_BAD
-            if json:
-                entries = [output.entry_json(hit.entry) | {"set": hit.set.root.hex()} for hit in hits]
-                output.line(
-                    {
-                        "digest": digest.hex(),
-                        "kind": kind,
-                        "known": bool(hits),
-                        "ruling": ruling.value,
-                        "entries": entries,
-                    }
-                )
-            else:
-                told = output.describe([hit.entry for hit in hits]) if hits else "not listed"
-                output.say(f"{digest.hex()}  {kind}  {told}")
+            try:
+                if json:
+                    output.line(_answer(kind, digest, ruling.value, hits))
+                else:
+                    told = output.describe([hit.entry for hit in hits]) if hits else "not listed"
+                    output.say(f"{digest.hex()}  {kind}  {told}")
+            except output.ClosedPipe:
+                if not found_bad:
+                    raise
+                # Nobody reads any more, but what was found is still in the exit code.
+                silence_stdout()
+                return 1
     return 1 if found_bad else 0
+
+
+def _answer(kind: str, digest: bytes, ruling: str, hits: Sequence[Hit]) -> dict[str, Any]:
+    entries = [output.entry_json(hit.entry) | {"set": hit.set.root.hex()} for hit in hits]
+    return {"digest": digest.hex(), "kind": kind, "known": bool(hits), "ruling": ruling, "entries": entries}
 
 
 def _texts(digests: Sequence[str]) -> Iterator[str]:
@@ -63,6 +67,8 @@ def _texts(digests: Sequence[str]) -> Iterator[str]:
         if digest != "-":
             yield digest
             continue
+        if sys.stdin is None:
+            raise UsageError("there is no standard input to read digests from")
         for number, raw in enumerate(sys.stdin.buffer, start=1):
             text = raw.strip()
             if not text:

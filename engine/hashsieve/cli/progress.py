@@ -24,7 +24,16 @@ def show(title: str, text: Callable[[], str]) -> Iterator[None]:
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     ended = threading.Event()
-    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=8) as progress:
+    # Lines of a result go where standard output goes; only where that is this terminal are they set above the progress.
+    redirect = sys.stdout.isatty()
+    with Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        refresh_per_second=8,
+        redirect_stdout=redirect,
+        redirect_stderr=redirect,
+    ) as progress:
         task = progress.add_task(title, total=None)
 
         def refresh() -> None:
