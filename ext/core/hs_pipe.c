@@ -19,16 +19,17 @@ enum {
     GROWTH_BYTES = 64 << 20,           /* a file may be this much longer than it said; past it, it moved */
     SNIFF_BYTES = 64,
     MOUNTS = 16,
-    STEPS_A_CLOCK = 8                  /* looks at the clock */
+    STEPS_A_CLOCK = 8,                 /* looks at the clock */
+    CANDIDATES_A_CLOCK = 64            /* the same, while none of them has to be read */
 };
 enum { SLOT_FREE = 0, SLOT_BODY, SLOT_TAIL };
 
 typedef struct slot {
-    int phase, fd, linked, ended, sparse, advised, external_status;
+    int phase, fd, linked, ended, sparse, external_status;
+    int uncached;                      /* large, and no page of it was in the page cache when it was opened */
     hs_stat before;
     uint64_t offset;                   /* bytes read so far */
     uint64_t next_data;                /* sparse: where the next data begins, known from here back */
-    uint64_t resident_before;          /* pages in the page cache when it was opened, large files only */
     uint8_t *buffer;
     uint8_t tails[2][TAIL_BYTES];
     uint8_t external[HS_DIGEST_BYTES_MAX];
@@ -347,7 +348,12 @@ static int open_candidate(hs_pipe *pipe, const hs_candidate *c, mount_facts *fac
 
 static int is_regular(const hs_stat *st) { return (st->mode & 0170000) == 0100000; }
 
+/* A slot is done. Pages of a large file that came into the page cache by our reads alone leave it again, unless the reads
+ * themselves saw to that. */
 static void free_slot(hs_pipe *pipe, slot *s, int keep_fd) {
+    const hs_os *os = pipe->config.os;
+    if (s->uncached && s->fd >= 0 && os->advise && (!os->pread_uncached || facts_of(pipe, s->before.dev)->no_uncached))
+        (void)os->advise(os->ctx, s->fd, 0, 0, HS_ADVISE_DONT_NEED);
     if (!keep_fd && s->fd >= 0) close_fd(pipe, s->fd);
     s->fd = -1;
     s->phase = SLOT_FREE;
@@ -456,7 +462,8 @@ static int admit(hs_pipe *pipe, const hs_candidate *c, slot *s) {
         close_fd(pipe, fd);
         return refuse(pipe, c, HS_PIPE_ERROR, HS_PIPE_OPEN, ENOMEM, &st);
     }
-    if (facts->no_noatime && os->set_noatime && pipe->euid >= 0 && (uint64_t)pipe->euid == st.uid)
+    /* Not of a descriptor that was handed in: its flags may be shared with whoever opened it. */
+    if (c->fd < 0 && facts->no_noatime && os->set_noatime && pipe->euid >= 0 && (uint64_t)pipe->euid == st.uid)
         (void)os->set_noatime(os->ctx, fd);
     s->fd = fd;
     s->before = st;
@@ -465,15 +472,11 @@ static int admit(hs_pipe *pipe, const hs_candidate *c, slot *s) {
     s->ended = 0;
     s->next_data = 0;
     s->sparse = os->next_data != NULL && st.blocks_512 * 512 < st.size;
-    s->advised = 0;
-    s->resident_before = 0;
+    s->uncached = 0;
     if (st.size >= LARGE_BYTES) {
         if (os->advise) (void)os->advise(os->ctx, fd, 0, 0, HS_ADVISE_SEQUENTIAL);
-        if (os->resident_pages && (!os->pread_uncached || facts->no_uncached)) {
-            int64_t pages = os->resident_pages(os->ctx, fd, 0, st.size);
-            /* Where it cannot be asked, nothing is thrown out afterwards: the pages may be somebody's. */
-            s->advised = pages == 0;
-        }
+        /* Where it cannot be asked, nothing is thrown out afterwards: the pages may be somebody's. */
+        s->uncached = os->resident_pages && os->resident_pages(os->ctx, fd, 0, st.size) == 0;
     }
     pipe->live++;
     hs_lanes_start(&pipe->lanes, (unsigned)(s - pipe->slots));
@@ -653,7 +656,6 @@ static void copy_digests(const hs_pipe *pipe, hs_pipe_event *e,
 }
 
 static void finish(hs_pipe *pipe, slot *const *finished, unsigned count) {
-    const hs_os *os = pipe->config.os;
     uint8_t digests[HS_PIPE_KINDS][HS_SLOTS_MAX * HS_DIGEST_BYTES_MAX];
     uint32_t ruling[HS_SLOTS_MAX];
     look_up(pipe, finished, count, digests, ruling);
@@ -662,7 +664,6 @@ static void finish(hs_pipe *pipe, slot *const *finished, unsigned count) {
         hs_stat after;
         int status = stat_fd(pipe, s->fd, NULL, &after), still = status >= 0 && settled(s, &after);
         if (!s->offset) ruling[i] = HS_LINK_NOTHING; /* an empty file is on no list that means anything */
-        if (s->advised && os->advise) (void)os->advise(os->ctx, s->fd, 0, 0, HS_ADVISE_DONT_NEED);
         if (ruling[i] == HS_LINK_ASK || !still) {
             if (s->linked) links_end(pipe, &s->before, HS_LINK_ASK);
             hs_pipe_event *e = tell_slot(pipe, ruling[i] == HS_LINK_ASK ? HS_PIPE_HIT : HS_PIPE_MOVED, s);
@@ -741,15 +742,21 @@ unsigned hs_pipe_slot_count(const hs_pipe *pipe) { return pipe->slot_count; }
 /* Every slot may tell once a step, and one candidate may tell twice. */
 static int room(const hs_pipe *pipe) { return pipe->event_count + HS_SLOTS_MAX + 2 <= HS_PIPE_EVENTS; }
 
-/* Fills free slots. Returns 0, or the status that keeps it from going on. */
-static int fill(hs_pipe *pipe) {
+static int stopped(const hs_pipe *pipe) { return pipe->config.stop && *pipe->config.stop; }
+
+/* Fills free slots. Returns 0, or the status that keeps it from going on, or HS_PIPE_TICK: time is up. A gate may let by any
+ * number of candidates before one has to be read. */
+static int fill(hs_pipe *pipe, int64_t until) {
     hs_source *source = pipe->config.source;
+    const hs_os *os = pipe->config.os;
+    unsigned taken = 0;
     for (unsigned i = 0; i < pipe->slot_count && !pipe->source_ended;) {
         if (pipe->slots[i].phase != SLOT_FREE) {
             i++;
             continue;
         }
-        if (!room(pipe)) return 0;
+        if (!room(pipe) || stopped(pipe)) return 0;
+        if (++taken % CANDIDATES_A_CLOCK == 0 && os->clock_monotonic_ns(os->ctx) >= until) return HS_PIPE_TICK;
         lock(pipe);
         /* A candidate that could not be opened for lack of descriptors is held, in the source, until it can. */
         int got = source->held ? 1 : source->next(source->ctx, &source->candidate);
@@ -802,8 +809,6 @@ static unsigned feed(hs_pipe *pipe, slot **finished) {
     return count;
 }
 
-static int stopped(const hs_pipe *pipe) { return pipe->config.stop && *pipe->config.stop; }
-
 int hs_pipe_run(hs_pipe *pipe, int64_t nanoseconds) {
     const hs_os *os = pipe->config.os;
     const int64_t until = os->clock_monotonic_ns(os->ctx) + nanoseconds;
@@ -811,8 +816,9 @@ int hs_pipe_run(hs_pipe *pipe, int64_t nanoseconds) {
     pipe->event_count = 0;
     for (unsigned step = 1;; step++) {
         if (stopped(pipe)) return HS_PIPE_STOPPED;
-        const int status = fill(pipe);
+        const int status = fill(pipe, until);
         if (!room(pipe)) return HS_PIPE_FULL;
+        if (status == HS_PIPE_TICK) return HS_PIPE_TICK;
         if (!pipe->live) {
             if (status < 0) return status;
             if (pipe->source_ended) return HS_PIPE_DONE;
