@@ -17,7 +17,7 @@ enum {
     STAGGER_BYTES = 64,
     LARGE_BYTES = 1 << 20,             /* from here on a file is worth advice to the system */
     GROWTH_BYTES = 64 << 20,           /* a file may be this much longer than it said; past it, it moved */
-    SNIFF_BYTES = 64,
+    SNIFF_BYTES = 512,                 /* the last signature that is looked for ends at 262 */
     MOUNTS = 16,
     STEPS_A_CLOCK = 8,                 /* looks at the clock */
     CANDIDATES_A_CLOCK = 64            /* the same, while none of them has to be read */
@@ -232,21 +232,27 @@ static int looks_like_media(const uint8_t *p, size_t have) {
     if (IS(0, "\xff\xd8\xff") || IS(0, "\x89PNG\r\n\x1a\n") || IS(0, "GIF8") || IS(0, "BM") || IS(0, "II*\0") ||
         IS(0, "MM\0*") || IS(0, "II+\0") || IS(0, "MM\0+") || IS(0, "\0\0\1\0") || IS(0, "\0\0\2\0") || IS(0, "8BPS") ||
         IS(0, "\xff\x0a") || IS(0, "\0\0\0\x0cJXL ") || IS(0, "\0\0\0\x0cjP  ") || IS(0, "\xff\x4f\xff\x51") ||
-        IS(0, "IIRO") || IS(0, "IIU\0") || IS(0, "FUJIFILM") || IS(0, "qoif"))
+        IS(0, "IIRO") || IS(0, "IIU\0") || IS(0, "FUJIFILM") || IS(0, "FOVb") || IS(0, "qoif"))
         return 1; /* JPEG, PNG, GIF, BMP, TIFF and raw formats on it, ICO, PSD, JPEG XL, JPEG 2000, raw, QOI */
+    if (IS(0, "\x76\x2f\x31\x01") || IS(0, "DDS ") || IS(0, "BPG\xfb") || IS(0, "\x8aMNG") || IS(0, "\x8bJNG") ||
+        IS(0, "AT&TFORM") || IS(0, "#?RADIANCE") || IS(0, "gimp xcf") || IS(128, "DICM"))
+        return 1; /* OpenEXR, DDS, BPG, MNG, JNG, DjVu, Radiance, XCF, DICOM */
+    if (have >= 3 && p[0] == 'P' && p[1] >= '1' && p[1] <= '7' && (p[2] == '\n' || p[2] == ' ' || p[2] == '\r' || p[2] == '\t'))
+        return 1; /* PBM, PGM, PPM, PAM */
     if (IS(0, "RIFF") || IS(0, "RIFX")) return IS(8, "WEBP") || IS(8, "AVI ") || IS(8, "CDXA") || IS(8, "ACON");
     if (IS(4, "ftyp") || IS(4, "moov") || IS(4, "mdat") || IS(4, "wide") || IS(4, "free") || IS(4, "skip") || IS(4, "pnot"))
         return 1; /* ISO base media: MP4, MOV, HEIC, AVIF, 3GP */
     if (IS(0, "\x1a\x45\xdf\xa3") || IS(0, "OggS") || IS(0, "FLV\1") || IS(0, "\x30\x26\xb2\x75\x8e\x66\xcf\x11") ||
-        IS(0, ".RMF") || IS(0, "\0\0\1\xba") || IS(0, "\0\0\1\xb3") || IS(0, "FWS") || IS(0, "CWS") || IS(0, "ZWS") ||
-        IS(0, "MVI\1") || IS(0, "DKIF"))
-        return 1; /* Matroska and WebM, Ogg, FLV, ASF and WMV, RealMedia, MPEG program and video streams, SWF, IVF */
+        IS(0, ".RMF") || IS(0, "\0\0\1") || IS(0, "\0\0\0\1") || IS(0, "FWS") || IS(0, "CWS") || IS(0, "ZWS") ||
+        IS(0, "MVI\1") || IS(0, "DKIF") || IS(0, "\x06\x0e\x2b\x34"))
+        return 1; /* Matroska and WebM, Ogg, FLV, ASF and WMV, RealMedia, MPEG start codes (program and video streams, H.264,
+                     HEVC), SWF, IVF, MXF */
     if (have >= 1 && p[0] == 0x47) return 1; /* MPEG transport stream */
     if (have >= 5 && p[4] == 0x47) return 1; /* M2TS: four bytes of time before each packet */
     /* Containers that people keep pictures in. */
     return IS(0, "PK\3\4") || IS(0, "PK\5\6") || IS(0, "7z\xbc\xaf\x27\x1c") || IS(0, "Rar!\x1a\7") || IS(0, "%PDF-") ||
            IS(0, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") || IS(0, "\x1f\x8b") || IS(0, "BZh") || IS(0, "\xfd" "7zXZ") ||
-           IS(0, "\x28\xb5\x2f\xfd") || IS(0, "SQLite format 3") || IS(0, "<svg") ||
+           IS(0, "\x28\xb5\x2f\xfd") || IS(0, "MSCF") || IS(257, "ustar") || IS(0, "SQLite format 3") || IS(0, "<svg") ||
            IS(0, "<?xml");
 }
 
