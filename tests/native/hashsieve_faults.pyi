@@ -37,7 +37,7 @@ class Faults:
     callback_errors: list[BaseException]
 
     def __init__(self, *, seed: int = 1, optional: bool = False) -> None:
-        """*optional*: the table has the calls that a system may lack too; they fail by rule, or do what the system does."""
+        """*optional*: the table has the calls that a system may lack too; they fail by rule, or are the system's."""
 
     @property
     def capsule(self) -> object:
