@@ -296,7 +296,8 @@ def warm(tree: str) -> None:
 
 def facts_of(job: Job) -> dict[str, Any]:
     """The summary line of a scan."""
-    return json.loads(job.output)
+    summary: dict[str, Any] = json.loads(job.output)
+    return summary
 
 
 # ---- the questions -----------------------------------------------------------------------------------------------

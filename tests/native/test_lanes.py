@@ -7,6 +7,8 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -374,7 +376,7 @@ def test_demands_that_cannot_be_met_raise(text: str, why: str) -> None:
         demanded_kernels({"HASHSIEVE_KERNEL": text})
 
 
-def test_an_impossible_demand_ends_the_command_line_with_its_reason(tmp_path, make_set) -> None:
+def test_an_impossible_demand_ends_the_command_line_with_its_reason(tmp_path: Path, make_set: Any) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "hashsieve", "scan", "-s", make_set(b"x"), tmp_path],
         env={"PYTHONPATH": ENGINE, "HASHSIEVE_KERNEL": "md5:nonesuch"},
