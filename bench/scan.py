@@ -488,8 +488,9 @@ def threads(shop: Workshop, options: argparse.Namespace) -> dict[str, Any]:
     rate = {}  # trees a second
     for name, runs in measured.items():
         wall, cpu = (statistics.median(each[key] for each in runs) for key in ("wall", "cpu"))
-        rate[name] = shapes[name][0] / wall
-        print(f"{name:20} wall {wall:7.2f} s, CPU {cpu:7.2f} s, {rate[name]:.3f} trees a second")
+        least = min(each["wall"] for each in runs)  # wall time also counts whoever else uses the machine
+        rate[name] = shapes[name][0] / least
+        print(f"{name:20} wall {wall:7.2f} s, least {least:7.2f}, CPU {cpu:7.2f} s; {rate[name]:.3f} trees a second")
     promises = Promises()
     print(f"  cores of this process: {len(os.sched_getaffinity(0))}")
     promises.at_least("throughput of 2 scanners / 1", rate["2 scanners"] / rate["1 scanner"], 1.8)
