@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from hashsieve._scan import Lanes, kernels
 from hashsieve.errors import KernelError, UsageError
 from hashsieve.scan.kernels import demanded_kernels
-from helpers import ENGINE
+from helpers import CommandLine
 
 KINDS = ("md5", "sha1", "sha256")
 SLOTS = 24
@@ -376,17 +374,13 @@ def test_demands_that_cannot_be_met_raise(text: str, why: str) -> None:
         demanded_kernels({"HASHSIEVE_KERNEL": text})
 
 
-def test_an_impossible_demand_ends_the_command_line_with_its_reason(tmp_path: Path, make_set: Any) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "hashsieve", "scan", "-s", make_set(b"x"), tmp_path],
-        env={"PYTHONPATH": ENGINE, "HASHSIEVE_KERNEL": "md5:nonesuch"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "there is no md5 kernel 'nonesuch'" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_an_impossible_demand_ends_the_command_line_with_its_reason(
+    cli: CommandLine, tmp_path: Path, make_set: Any
+) -> None:
+    done = cli("scan", "-s", make_set(b"x"), tmp_path, env={"HASHSIEVE_KERNEL": "md5:nonesuch"})
+    assert done.code == 2
+    assert "there is no md5 kernel 'nonesuch'" in done.err
+    assert "Traceback" not in done.err
 
 
 # ---- misuse ------------------------------------------------------------------------------------------------------
