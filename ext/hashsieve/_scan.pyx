@@ -608,6 +608,7 @@ cdef class Walker:
     cdef PyThread_type_lock _mutex
     cdef int64_t _pid
     cdef tuple _reasons
+    cdef bint _feeds  # a Feed reads from it, under a lock of its own
     cdef readonly bytes root
     cdef readonly bint done
     cdef bytes _path
@@ -658,6 +659,8 @@ cdef class Walker:
         _check_pid(self._pid, self)
         if max_count == 0:
             raise UsageError("max_count is 0, but an empty batch means the end")
+        if self._feeds:
+            raise UsageError("this walk belongs to a Feed")
         _lock(self._mutex)
         try:
             if self._walk == NULL:
@@ -713,8 +716,10 @@ cdef class Walker:
         return hs_walk_entered_count(self._walk) if self._walk != NULL else 0
 
     def close(self):
-        if hs_os_pid() != self._pid:
-            return  # the lock may be held by a thread that exists only in the parent; dropping frees without it
+        if self._feeds or hs_os_pid() != self._pid:
+            # A pump may be inside it; or, in a forked child, the lock may be held by a thread that exists only in the
+            # parent. Dropping the last reference frees without a lock.
+            return
         _lock(self._mutex)
         hs_walk_free(self._walk)
         self._walk = NULL
@@ -741,7 +746,7 @@ cdef const hs_kernel *_kernel(str kind, str name) except NULL:
     if kind not in _KERNEL_KINDS:
         raise KernelError(f"no kernels for {kind!r}; kinds with kernels: {', '.join(_KERNEL_KINDS)}")
     cdef int number = _KERNEL_KINDS.index(kind)
-    cdef bytes text = name.encode("ascii", "replace")
+    cdef bytes text = name.encode("ascii", "replace").replace(b"\0", b"?")
     cdef const hs_kernel *kernel = hs_kernel_find(number, text, hs_cpu_features(), &status)
     if kernel != NULL:
         return kernel
@@ -751,6 +756,14 @@ cdef const hs_kernel *_kernel(str kind, str name) except NULL:
     if status == HS_KERNEL_NO_CPU:
         raise KernelError(f"this CPU cannot run the {kind} kernel {name!r}; known: {known}")
     raise KernelError(f"there is no {kind} kernel {name!r}; known: {known}")
+
+
+cdef tuple _planned(object kinds, tuple known):
+    """The kinds of a plan: at least one, each once, in the order of *known*."""
+    plan = tuple([str(kind) for kind in kinds])
+    if not plan or plan != tuple([kind for kind in known if kind in plan]):
+        raise UsageError(f"kinds are some of {', '.join(known)}, in this order, not {plan}")
+    return plan
 
 
 def kernels():
@@ -784,18 +797,14 @@ cdef class Lanes:
     def __init__(self, kinds, forced=None):
         cdef int numbers[4]
         cdef const hs_kernel *demanded[4]
-        cdef const hs_kernel *kernel
-        self._kinds = tuple(kinds)
-        self._kind_count = len(self._kinds)
-        if not self._kinds or tuple([kind for kind in _KERNEL_KINDS if kind in self._kinds]) != self._kinds:
-            raise UsageError(f"kinds are some of {', '.join(_KERNEL_KINDS)}, in this order")
         for i in range(4):
             demanded[i] = NULL
+        for kind, name in (forced or {}).items():
+            demanded[_KERNEL_KINDS.index(kind)] = _kernel(kind, name)
+        self._kinds = _planned(kinds, _KERNEL_KINDS)
+        self._kind_count = len(self._kinds)
         for i, kind in enumerate(self._kinds):
             numbers[i] = _KERNEL_KINDS.index(kind)
-        for kind, name in (forced or {}).items():
-            kernel = _kernel(kind, name)
-            demanded[kernel.kind] = kernel
         hs_lanes_init(&self._lanes, numbers, self._kind_count, hs_cpu_features(), demanded)
         self._held = [None] * HS_SLOTS_MAX
 
@@ -877,11 +886,14 @@ cdef class Sizes:
     """See the stub."""
 
     cdef hs_sizes _sizes
+    cdef bint _used  # by a pump, without a lock
 
     def __dealloc__(self):
         hs_sizes_clear(&self._sizes)
 
     def add_set(self, set_file):
+        if self._used:
+            raise UsageError("a pump uses these sizes: they are not to be changed any more")
         cdef hs_set_page *page
         cdef hs_set_error error
         cdef hs_set_status status
@@ -959,6 +971,9 @@ cdef class Feed:
         if (walker is None) == (files is None):
             raise UsageError("a feed takes a walk or files")
         if walker is not None:
+            if walker._walk == NULL or walker._feeds:
+                raise UsageError("the walk is closed, or belongs to another Feed")
+            walker._feeds = True
             self._walker = walker
             hs_walk_source_init(&self._walk_source, walker._walk)
             self._source.ctx = &self._walk_source
@@ -988,6 +1003,7 @@ cdef class Feed:
     def link_state(self, FileStat stat not None):
         """What is known of a hard-linked file: 0 nothing, else a LINK_* number."""
         cdef uint32_t state
+        _check_pid(self._pid, self)
         _lock(self._mutex)
         state = hs_links_state(&self._links, &stat._st)
         PyThread_release_lock(self._mutex)
@@ -1066,7 +1082,7 @@ cdef class Pump:
         self._pid = hs_os_pid()
         self._capsule, self._table = os, _table(os)
         self._feed, self._stop, self._sizes = feed, stop, sizes
-        self._kinds = tuple([str(kind) for kind in kinds])
+        self._kinds = _planned(kinds, _KERNEL_KINDS + ("blake3",))
         self._pinned = []
         own = [kind for kind in self._kinds if kind != "blake3"]
         for i in range(4):
@@ -1106,7 +1122,9 @@ cdef class Pump:
             config.forced = demanded
             config.max_size_bytes = 0xffffffffffffffff if max_size_bytes is None else max_size_bytes
             config.media_only = media_only
-            config.sizes = &sizes._sizes if sizes is not None else NULL
+            if sizes is not None:
+                sizes._used = True
+                config.sizes = &sizes._sizes
             config.tell_all = tell_all
             config.stop = &stop._word if stop is not None else NULL
             self._pipe = hs_pipe_new(&config)

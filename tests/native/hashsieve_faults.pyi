@@ -36,13 +36,17 @@ class Faults:
     opened: list[bytes]
     callback_errors: list[BaseException]
 
-    def __init__(self, *, seed: int = 1) -> None: ...
+    def __init__(self, *, seed: int = 1, optional: bool = False) -> None:
+        """*optional*: the table has the calls that a system may lack too; they fail by rule, or are the system's."""
+
     @property
     def capsule(self) -> object:
         """The table, for ``os=`` arguments; keeps this object alive."""
     def fail(
         self,
-        operation: Literal["open", "stat", "read", "pread", "list", "close"],
+        operation: Literal[
+            "open", "stat", "read", "pread", "list", "close", "uncached", "advise", "resident", "next-data", "noatime"
+        ],
         errno: int,
         *,
         name: bytes | None = None,

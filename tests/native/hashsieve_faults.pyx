@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset, strcmp, strncpy
 
 cimport hashsieve.core as core
 
-OPERATIONS = ("open", "stat", "read", "pread", "list", "close")
+OPERATIONS = ("open", "stat", "read", "pread", "list", "close", "uncached", "advise", "resident", "next-data", "noatime")
 
 cdef enum:
     OPEN = 0
@@ -21,7 +21,12 @@ cdef enum:
     PREAD = 3
     LIST = 4
     CLOSE = 5
-    OPERATION_COUNT = 6
+    UNCACHED = 6
+    ADVISE = 7
+    RESIDENT = 8
+    NEXT_DATA = 9
+    NOATIME = 10
+    OPERATION_COUNT = 11
     RULE_LIMIT = 32
     NAME_BYTES = 256
     FD_LIMIT = 4096
@@ -66,7 +71,7 @@ cdef class Faults:
     cdef readonly list opened
     cdef readonly list callback_errors
 
-    def __cinit__(self, *, uint64_t seed=1):
+    def __cinit__(self, *, uint64_t seed=1, bint optional=False):
         self.random = seed * 2 + 1
         self.opened = []
         self.callback_errors = []
@@ -80,7 +85,14 @@ cdef class Faults:
         self.table.clock_monotonic_ns = fault_monotonic
         self.table.clock_realtime_ns = fault_realtime
         self.table.clock_thread_cpu_ns = fault_thread_cpu
-        self.table.has_placeholders = 1
+        self.table.has_placeholders = not optional
+        if optional:
+            self.table.pread_uncached = fault_pread_uncached
+            self.table.advise = fault_advise
+            self.table.resident_pages = fault_resident_pages
+            self.table.next_data = fault_next_data
+            self.table.set_noatime = fault_set_noatime
+            self.table.effective_uid = fault_effective_uid
 
     @property
     def capsule(self):
@@ -127,7 +139,7 @@ cdef class Faults:
 
     @property
     def bytes_read(self):
-        return {"read": self.byte_counts[READ], "pread": self.byte_counts[PREAD], "list": self.byte_counts[LIST]}
+        return {name: self.byte_counts[OPERATIONS.index(name)] for name in ("read", "pread", "list", "uncached")}
 
     @property
     def open_count(self):
@@ -337,3 +349,42 @@ cdef int64_t fault_realtime(void *ctx) noexcept with gil:
 
 cdef int64_t fault_thread_cpu(void *ctx) noexcept with gil:
     return core.hs_os_libc.clock_thread_cpu_ns(NULL)
+
+
+cdef int64_t fault_pread_uncached(void *ctx, int fd, void *buffer, size_t length, uint64_t offset) noexcept with gil:
+    cdef Faults faults = <Faults>ctx
+    cdef int64_t got = verdict(faults, UNCACHED, name_of(faults, fd), -1)
+    if got:
+        return got
+    with nogil:
+        got = core.hs_os_libc.pread_uncached(NULL, fd, buffer, length, offset)
+    faults.byte_counts[UNCACHED] += max(got, 0)
+    return got
+
+
+cdef int fault_advise(void *ctx, int fd, uint64_t offset, uint64_t length, int advice) noexcept with gil:
+    cdef Faults faults = <Faults>ctx
+    cdef int status = verdict(faults, ADVISE, name_of(faults, fd), -1)
+    return status if status else core.hs_os_libc.advise(NULL, fd, offset, length, advice)
+
+
+cdef int64_t fault_resident_pages(void *ctx, int fd, uint64_t offset, uint64_t length) noexcept with gil:
+    cdef Faults faults = <Faults>ctx
+    cdef int64_t pages = verdict(faults, RESIDENT, name_of(faults, fd), -1)
+    return pages if pages else core.hs_os_libc.resident_pages(NULL, fd, offset, length)
+
+
+cdef int64_t fault_next_data(void *ctx, int fd, uint64_t offset) noexcept with gil:
+    cdef Faults faults = <Faults>ctx
+    cdef int64_t at = verdict(faults, NEXT_DATA, name_of(faults, fd), -1)
+    return at if at else core.hs_os_libc.next_data(NULL, fd, offset)
+
+
+cdef int fault_set_noatime(void *ctx, int fd) noexcept with gil:
+    cdef Faults faults = <Faults>ctx
+    cdef int status = verdict(faults, NOATIME, name_of(faults, fd), -1)
+    return status if status else core.hs_os_libc.set_noatime(NULL, fd)
+
+
+cdef int64_t fault_effective_uid(void *ctx) noexcept with gil:
+    return core.hs_os_libc.effective_uid(NULL)

@@ -603,7 +603,7 @@ class _Run:
         elif kind == _scan.PIPE_SPECIAL:
             self._count_special(event.detail or "other")
         elif kind == _scan.PIPE_ERROR:
-            examined = _Examined(OutcomeKind.ERROR, _errno_reason(event))
+            examined = _Examined(OutcomeKind.ERROR, _errno_reason(event), stat=event.before)
             if event.linked:
                 self._remember(event, examined)
             yield from self._named(path, examined)
@@ -643,7 +643,8 @@ class _Run:
     def _linked(self, event: _scan.PipeEvent, path: bytes, last: bool) -> Generator[Outcome, None, None]:
         """Another name of a file: the result of the first name, once there is one."""
         known = self.by_identity.get(_identity(event.before))
-        if known is not None:
+        # Only while the file is what it was then: it may have been written between two of its names.
+        if known is not None and known.stat is not None and known.stat.same_signature(event.before):
             yield from self._named(path, replace(known, bytes_read=0))
             return
         state = self.feed.link_state(event.before)
