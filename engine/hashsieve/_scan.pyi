@@ -330,15 +330,15 @@ class Sizes:
     size."""
 
     def add_set(self, set_file: SetFile) -> None:
-        """Adds the sizes of all entries of a set, read and checked page by page. SetDamagedError when one cannot be read,
-        or when an entry has none; UsageError once a pump uses them."""
+        """Adds the sizes of all entries of a set, read and checked page by page. SetDamagedError when one cannot be
+        read, or when an entry has none; UsageError once a pump uses them."""
     def __len__(self) -> int: ...
     def __contains__(self, size_bytes: int) -> bool: ...
 
 @final
 class Feed:
-    """Where files come from: a walk, or paths and descriptors (``(path, fd)``, fd -1: open the path; else the pump takes the
-    descriptor over when it comes to it). Shared by the pumps of one scan, with their memory of hard links.
+    """Where files come from: a walk, or paths and descriptors (``(path, fd)``, fd -1: open the path; else the pump
+    takes the descriptor over when it comes to it). Shared by the pumps of one scan, with their memory of hard links.
 
     A walk then belongs to the feed: ``next_batch`` refuses, ``close`` waits for the feed to be dropped.
     """
