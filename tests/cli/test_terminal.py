@@ -249,10 +249,11 @@ def test_importing_the_package_imports_nothing_else():
 import sys
 before = set(sys.modules)
 import hashsieve
-new = {name.partition(".")[0] for name in set(sys.modules) - before if name.partition(".")[0] not in
-sys.stdlib_module_names} own = {name for name in sys.modules if name.startswith("hashsieve.")} print(*sorted(new),
-*sorted(own)) import hashsieve.scan.scanner, hashsieve.hashset.compile print(*sorted({"rich", "numpy", "cryptography",
-"typer"} & set(sys.modules)))
+first = {name.partition(".")[0] for name in set(sys.modules) - before}
+own = {name for name in sys.modules if name.startswith("hashsieve.")}
+print(*sorted(first - set(sys.stdlib_module_names)), *sorted(own))
+import hashsieve.scan.scanner, hashsieve.hashset.compile
+print(*sorted({"rich", "numpy", "cryptography", "typer"} & set(sys.modules)))
 """
     from helpers import ENGINE
 

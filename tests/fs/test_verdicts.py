@@ -394,3 +394,21 @@ def test_a_set_that_was_closed_before_is_refused(make_set):
     known.close()
     with pytest.raises(SetError):
         Scanner(known)
+
+
+@pytest.mark.parametrize("becomes_listed", [True, False])
+def test_a_file_written_between_two_of_its_names_is_judged_by_what_it_holds_now(open_set, tmp_path, becomes_listed):
+    before, after = (b"harmless then\n", BAD) if becomes_listed else (BAD, b"harmless now, of another size\n")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "one" / "a").write_bytes(before)
+    os.link(tmp_path / "one" / "a", tmp_path / "two" / "b")
+    os.link(tmp_path / "one" / "a", tmp_path / "two" / "c")
+    told = {}
+    with Scanner(open_set(BAD)) as scanner:
+        for outcome in scanner.scan(tmp_path / "one", tmp_path / "two", every=True):
+            if hasattr(outcome, "path"):
+                told[os.path.basename(outcome.path)] = outcome.kind
+                (tmp_path / "one" / "a").write_bytes(after)
+    changed = "match" if becomes_listed else "no_match"
+    assert told == {b"a": "no_match" if becomes_listed else "match", b"b": changed, b"c": changed}
