@@ -14,6 +14,7 @@ from typing import Any
 
 import hashsieve
 from hashsieve import Listing, Outcome, Record, Role, Scanner, Summary
+from hashsieve.platform.mounts import Mount, MountTable
 
 ENGINE = str(Path(hashsieve.__file__).parents[1])
 
@@ -160,6 +161,14 @@ class Scanned:
 
     def reason(self, path: Any) -> str | None:
         return self.of(path).reason
+
+
+def mounts(**types: Any) -> MountTable:
+    """A mount table with an ordinary root and one mount for each path of *at*, given by its file system type."""
+    table = [Mount(1, 0, "8:1", b"/", b"/", b"ext4", b"/dev/sda1")]
+    for number, (path, fs_type) in enumerate(types.get("at", {}).items(), start=2):
+        table.append(Mount(number, 1, f"0:{number}", b"/", os.fsencode(path), os.fsencode(fs_type), b"none"))
+    return MountTable(table)
 
 
 def scan(scanner: Scanner, *roots: Any) -> Scanned:

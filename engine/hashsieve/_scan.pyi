@@ -335,6 +335,12 @@ class Sizes:
     def __len__(self) -> int: ...
     def __contains__(self, size_bytes: int) -> bool: ...
 
+SNIFF_BYTES: Final[int]
+
+def looks_like_media(start: bytes | bytearray | memoryview) -> bool:
+    """Does content that starts like this belong to an image, a video, or a container of them? *start*: the first
+    SNIFF_BYTES of a file, or all of a shorter one."""
+
 @final
 class Feed:
     """Where files come from: a walk, or paths and descriptors (``(path, fd)``, fd -1: open the path; else the pump

@@ -18,7 +18,6 @@ enum {
     LARGE_BYTES = 1 << 20,             /* from here on a file is worth advice to the system */
     DROP_BYTES = 4 << 20,              /* of a large file, after which its pages are given back; see read_at */
     GROWTH_BYTES = 64 << 20,           /* a file may be this much longer than it said; past it, it moved */
-    SNIFF_BYTES = 512,                 /* the last signature that is looked for ends at 262 */
     MOUNTS = 16,
     STEPS_A_CLOCK = 8,                 /* looks at the clock */
     CANDIDATES_A_CLOCK = 64            /* the same, while none of them has to be read */
@@ -228,9 +227,8 @@ static int is(const uint8_t *p, size_t have, size_t at, const char *text, size_t
 }
 #define IS(at, text) is(p, have, at, text, sizeof(text) - 1)
 
-/* Does content that starts like this belong to an image, a video, or a container of them? Signatures after the formats' own
- * specifications and the WHATWG MIME Sniffing standard; in doubt the file is read. */
-static int looks_like_media(const uint8_t *p, size_t have) {
+/* Signatures after the formats' own specifications and the WHATWG MIME Sniffing standard; in doubt the file is read. */
+int hs_looks_like_media(const uint8_t *p, size_t have) {
     if (IS(0, "\xff\xd8\xff") || IS(0, "\x89PNG\r\n\x1a\n") || IS(0, "GIF8") || IS(0, "BM") || IS(0, "II*\0") ||
         IS(0, "MM\0*") || IS(0, "II+\0") || IS(0, "MM\0+") || IS(0, "\0\0\1\0") || IS(0, "\0\0\2\0") || IS(0, "8BPS") ||
         IS(0, "\xff\x0a") || IS(0, "\0\0\0\x0cJXL ") || IS(0, "\0\0\0\x0cjP  ") || IS(0, "\xff\x4f\xff\x51") ||
@@ -542,7 +540,7 @@ static size_t hole_at(hs_pipe *pipe, slot *s, size_t length) {
 
 /* By the first bytes of a slot that has just read its first chunk. */
 static int sniffed(const slot *s) {
-    return looks_like_media(s->buffer, s->offset < SNIFF_BYTES ? (size_t)s->offset : SNIFF_BYTES);
+    return hs_looks_like_media(s->buffer, s->offset < HS_SNIFF_BYTES ? (size_t)s->offset : HS_SNIFF_BYTES);
 }
 
 /* Reads the next chunk of a slot and feeds it. Returns 0, or a negated errno value. */
@@ -554,7 +552,7 @@ static int refill(hs_pipe *pipe, slot *s) {
         size_t hole = hole_at(pipe, s, CHUNK_BYTES);
         if (hole && s->offset + hole <= s->before.size) {
             pipe->counters.hole_bytes += hole;
-            if (s->offset == 0) memset(s->buffer, 0, SNIFF_BYTES); /* what a gate by content would have seen */
+            if (s->offset == 0) memset(s->buffer, 0, HS_SNIFF_BYTES); /* what a gate by content would have seen */
             s->offset += hole;
             hs_lanes_feed(&pipe->lanes, number, pipe->zeros, hole / HS_BLOCK_BYTES);
             return pipe->external.update ? pipe->external.update(pipe->external.ctx, number, pipe->zeros, hole) : 0;

@@ -91,6 +91,11 @@ void hs_sizes_clear(hs_sizes *sizes);
 hs_set_status hs_sizes_add_set(hs_sizes *sizes, const hs_set *set, hs_set_page *page, hs_set_error *error);
 int hs_sizes_have(const hs_sizes *sizes, uint64_t size);
 
+/* Does content that starts like this belong to an image, a video, or a container of them? Hand over the first
+ * HS_SNIFF_BYTES of a file, or all of a shorter one. */
+enum { HS_SNIFF_BYTES = 512 }; /* the last signature that is looked for ends at 262 */
+int hs_looks_like_media(const uint8_t *p, size_t have);
+
 /* ---- the pipe ---- */
 
 /* What a hit in a set can mean: one of these if all its listings mean the same, else the caller is asked. */

@@ -920,6 +920,13 @@ cdef class Sizes:
         return hs_sizes_have(&self._sizes, size) != 0
 
 
+SNIFF_BYTES = HS_SNIFF_BYTES
+
+
+def looks_like_media(const uint8_t[::1] start not None):
+    return start.shape[0] > 0 and hs_looks_like_media(&start[0], start.shape[0]) != 0
+
+
 cdef struct _File:
     const char *path
     size_t path_bytes

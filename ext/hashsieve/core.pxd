@@ -273,6 +273,9 @@ cdef extern from "hs_pipe.h" nogil:
     void hs_sizes_clear(hs_sizes *sizes)
     hs_set_status hs_sizes_add_set(hs_sizes *sizes, const hs_set *set, hs_set_page *page, hs_set_error *error)
     int hs_sizes_have(const hs_sizes *sizes, uint64_t size)
+    enum:
+        HS_SNIFF_BYTES
+    int hs_looks_like_media(const uint8_t *p, size_t have)
     ctypedef struct hs_pipe_set:
         const hs_set *set
         int ruling

@@ -7,18 +7,9 @@ import time
 import pytest
 
 from hashsieve import Scanner
-from hashsieve.platform.mounts import Mount, MountTable
-from helpers import scan
+from helpers import mounts, scan
 
 BAD = b"listed content\n"
-
-
-def mounts(**types):
-    """A mount table with an ordinary root and one mount for each path, given by its file system type."""
-    table = [Mount(1, 0, "8:1", b"/", b"/", b"ext4", b"/dev/sda1")]
-    for number, (path, fs_type) in enumerate(types.get("at", {}).items(), start=2):
-        table.append(Mount(number, 1, f"0:{number}", b"/", os.fsencode(path), os.fsencode(fs_type), b"none"))
-    return MountTable(table)
 
 
 @pytest.fixture

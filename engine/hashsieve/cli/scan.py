@@ -24,6 +24,9 @@ def command(
     digests: Annotated[str, typer.Option(metavar="K,..", help="Digest kinds to compute beside the planned ones.")] = "",
     only: Annotated[str | None, typer.Option(metavar="media", help="Leave out what does not start like media.")] = None,
     max_size: Annotated[int | None, typer.Option(metavar="BYTES", help="Leave out larger files.")] = None,
+    network: Annotated[
+        bool, typer.Option("--network", help="Enter network mounts too; else they are reported.")
+    ] = False,
     json: JsonOption = False,
 ) -> int:
     """Scan files and directory trees. Exit code 0 nothing known, 1 at least one match, 3 something was left open."""
@@ -35,7 +38,9 @@ def command(
         opened = [stack.enter_context(HashSet.open(path, load=())) for path in sets]
         extra = [name for name in digests.replace(" ", "").split(",") if name]
         scanner = stack.enter_context(
-            Scanner(opened, jobs=jobs, digests=extra, only=only, max_size_bytes=max_size, on_event=_event)
+            Scanner(
+                opened, jobs=jobs, digests=extra, only=only, max_size_bytes=max_size, network=network, on_event=_event
+            )
         )
         return run(scanner, paths, json=json)
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["PSEUDO", "Mount", "MountTable", "parse_mountinfo", "reason_not_to_enter"]
+__all__ = ["FUSE", "NETWORK", "PSEUDO", "Mount", "MountTable", "parse_mountinfo", "reason_not_to_enter"]
 
 # Kernel interfaces that look like files. They hold nothing anybody stored, and reading some of them blocks or has
 # effects.
@@ -28,7 +28,17 @@ NETWORK_TYPES = frozenset(
     b"smb smb2 smb3 smbfs vboxsf vmhgfs".split()
 )
 
+# FUSE file systems, by the subtype they give, whose content comes from another machine: reading would fetch it.
+NETWORK_FUSE_TYPES = frozenset(
+    b"afpfs blobfuse blobfuse2 boxfs curlftpfs davfs davfs2 dropboxfs dropboxfs-fuse gcsfuse glusterfs "
+    b"google-drive-ocamlfuse gvfsd-fuse goofys hdfs httpdirfs juicefs kio-fuse mountpoint-s3 nfs onedriver rclone "
+    b"restic s3fs seaweedfs sshfs "
+    b"simple-mtpfs jmtpfs go-mtpfs aft-mtp-mount".split()
+)
+
 PSEUDO = "pseudo-filesystem:"
+FUSE = "fuse-mount:"
+NETWORK = "network-mount:"
 _MAX_LINKS = 40  # as Linux counts
 
 
@@ -71,11 +81,12 @@ def parse_mountinfo(text: bytes) -> list[Mount]:
 
 
 def reason_not_to_enter(fs_type: bytes) -> str | None:
-    """Why a walk stays out of a mount of this type, or None.
+    """Why the ordinary walk stays out of a mount of this type, or None.
 
-    ``pseudo-filesystem``: nothing is stored there. ``network-mount`` and ``fuse-mount``: another machine or program
-    answers every call, or never does; they are left out by default and reported. ``automount``: a touch would mount
-    something, most often from the network. ``fuseblk`` is a local disk.
+    ``pseudo-filesystem``: nothing is stored there. ``network-mount``: another machine answers every call, or never
+    does; left out by default and reported. ``fuse-mount``: another program answers, or never does; such mounts are
+    read apart (:mod:`hashsieve.scan.apart`). ``automount``: a touch would mount something, most often from the
+    network. ``fuseblk`` is a local disk.
     """
     kind, _, subtype = fs_type.partition(b".")
     name = fs_type.decode("ascii", "replace")
@@ -84,9 +95,9 @@ def reason_not_to_enter(fs_type: bytes) -> str | None:
     if kind == b"autofs":
         return f"automount:{name}"
     if kind in NETWORK_TYPES:
-        return f"network-mount:{name}"
+        return f"{NETWORK}{name}"
     if kind == b"fuse":
-        return f"fuse-mount:{(subtype or kind).decode('ascii', 'replace')}"
+        return f"{NETWORK if subtype in NETWORK_FUSE_TYPES else FUSE}{(subtype or kind).decode('ascii', 'replace')}"
     return None
 
 

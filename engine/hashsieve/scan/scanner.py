@@ -25,7 +25,8 @@ from .. import _scan
 from ..errors import ForkError, Path, ScanError, SetError, StoppedError, UsageError, shown
 from ..hashset.hashset import HashSet
 from ..model import DigestKind, FileIdentity, HealthEvent, Match, Outcome, OutcomeKind, Role, Summary
-from ..platform.mounts import PSEUDO, MountTable
+from ..platform.mounts import FUSE, NETWORK, PSEUDO, MountTable
+from .apart import PATIENCE_SECONDS, Apart, ApartFile, Unanswered
 from .kernels import demanded_kernels
 from .plan import costs_ns_per_byte, plan_digests
 from .reading import BUFFER_BYTES, ReadResult, hashers, read_digests
@@ -45,6 +46,7 @@ _REASONS = {
     _scan.TOO_LARGE: "by-rule:max-size",
     _scan.NOT_MEDIA: "by-rule:only-media",
 }
+_NO_ANSWER = "no-answer"
 _NOT_FAILED = ("by-rule:", PSEUDO)  # reasons that leave a scan complete
 _FIELD_OF = {
     OutcomeKind.MATCH: "matched",
@@ -98,6 +100,7 @@ class _Examined:
     digests: dict[str, bytes] = field(default_factory=dict)
     bytes_read: int = 0
     special: str | None = None
+    gate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +117,10 @@ class Scanner:
     *jobs*: reader threads of a :meth:`scan`; one keeps a laptop quiet. *digests*: kinds to compute beside the planned
     ones. *only*: ``"media"`` leaves out files that do not start like an image, a video or a container of them;
     *max_size_bytes* leaves out larger files; both are ``not_examined: by-rule:...``. *kernels* demands digest kernels
-    by kind, else ``HASHSIEVE_KERNEL`` does (:mod:`hashsieve.scan.kernels`). *on_event* receives HealthEvents, from
-    whichever thread notices. *os_table*: a capsule with another table of system calls (tests); *mounts*: another mount
+    by kind, else ``HASHSIEVE_KERNEL`` does (:mod:`hashsieve.scan.kernels`). *network*: enters network mounts too,
+    which are otherwise left out and reported. They and FUSE mounts are read last, by threads of their own; a call into
+    one that has not come back after *patience_seconds* is given up. *on_event* receives HealthEvents, from whichever
+    thread notices. *os_table*: a capsule with another table of system calls (tests); *mounts*: another mount
     table (tests).
 
     Threads: :meth:`examine` and its kin may be called from any thread, at once. One :meth:`scan` at a time per Scanner.
@@ -131,6 +136,8 @@ class Scanner:
         only: str | None = None,
         max_size_bytes: int | None = None,
         kernels: Mapping[str, str] | None = None,
+        network: bool = False,
+        patience_seconds: float = PATIENCE_SECONDS,
         on_event: Callable[[HealthEvent], None] | None = None,
         os_table: object | None = None,
         mounts: MountTable | None = None,
@@ -147,6 +154,8 @@ class Scanner:
         self.jobs = jobs
         self._only = only
         self._max_size_bytes = max_size_bytes
+        self._network = network
+        self._patience_seconds = patience_seconds
         self._kernels = demanded_kernels() if kernels is None else dict(kernels)
         shapes = {shape for each in self.sets for shape in each.shapes}
         self.plan: tuple[DigestKind, ...] = plan_digests(shapes, digests, costs_ns_per_byte(self._kernels))
@@ -294,6 +303,9 @@ class Scanner:
     def _check_stop(self) -> None:
         if self._stop.is_set():
             raise StoppedError("the scanner was stopped")
+        between: Callable[[], None] | None = getattr(self._local, "between", None)
+        if between is not None:
+            between()
 
     def _buffer(self) -> bytearray:
         """One buffer per thread, kept: allocating it anew for each file would cost more than reading a small one."""
@@ -302,8 +314,11 @@ class Scanner:
             buffer = self._local.buffer = bytearray(BUFFER_BYTES)
         return buffer
 
-    def _examine_opened(self, open_it: Callable[[], OpenFile], first: FirstRead | None = None) -> _Examined:
-        """Opens and examines; what the system answers becomes the outcome. *first*: a read that was made already."""
+    def _examine_opened(
+        self, open_it: Callable[[], OpenFile], first: FirstRead | None = None, *, gated: bool = False
+    ) -> _Examined:
+        """Opens and examines; what the system answers becomes the outcome. *first*: a read that was made already.
+        *gated*: the gates that the pipeline would ask stand before the read."""
         operation = "open"
         try:
             with open_it() as file:
@@ -315,6 +330,8 @@ class Scanner:
                 if (refused := _not_to_open(before)) is not None:
                     return refused
                 operation = "read"
+                if gated and (left_out := self._left_out(file, before)) is not None:
+                    return left_out
                 return self._examine_file(file, before)
         except OSError as problem:
             return _from_problem(operation, problem)
@@ -325,6 +342,38 @@ class Scanner:
         except Exception as problem:
             # Not foreseen: still the outcome of this name alone, and never silence about it or the names behind it.
             return _Examined(OutcomeKind.ERROR, f"{operation}: {type(problem).__name__} {problem}")
+
+    def _left_out(self, file: OpenFile, facts: FileStat) -> _Examined | None:
+        """What the gates say of an open file; None: it is to be read."""
+        if self._max_size_bytes is not None and facts.size_bytes > self._max_size_bytes:
+            return _Examined(OutcomeKind.NOT_EXAMINED, _REASONS[_scan.TOO_LARGE], stat=facts)
+        # A file that claims to be empty is read: some file systems say so of files that are not.
+        if self._sizes is not None and facts.size_bytes and facts.size_bytes not in self._sizes:
+            return _Examined(OutcomeKind.NO_MATCH, stat=facts, gate="known-sizes")
+        if self._only == "media":
+            self._check_stop()
+            start = bytearray(_scan.SNIFF_BYTES)
+            got = file.pread_into(start, 0)
+            if got and not _scan.looks_like_media(memoryview(start)[:got]):
+                return _Examined(OutcomeKind.NOT_EXAMINED, _REASONS[_scan.NOT_MEDIA], stat=facts, bytes_read=got)
+        return None
+
+    def _examine_apart(self, listed: ApartFile, between: Callable[[], None]) -> _Examined:
+        """Examines a file of a mount that may never answer, in a thread of that mount's own."""
+        self._local.between = between
+        at, name, policy = listed.directory, listed.name, self._policy
+        try:
+            facts = _scan.stat_root(name, os=self._os) if at is None else at.stat(name)
+            between()
+        except OSError as problem:
+            return _from_problem("stat", problem)
+        if (refused := _not_to_open(facts)) is not None:
+            return refused
+        if at is None:
+            return self._examine_opened(
+                lambda: _scan.open_path(name, policy=policy, stat=facts, os=self._os), gated=True
+            )
+        return self._examine_opened(lambda: at.open_file(name, policy, facts), gated=True)
 
     def _examine_file(self, file: OpenFile, before: FileStat, first: ReadResult | None = None) -> _Examined:
         total_bytes = 0
@@ -437,12 +486,16 @@ class _Run:
         self.visited = _scan.Visited()
         self.by_identity: dict[tuple[int, int], _Examined] = {}
         self.waiting: list[_scan.PipeEvent] = []
+        self.apart: list[
+            tuple[bytes, bytes]
+        ] = []  # path, and as it is shown: still to be read, by threads of their own
         self.feed: _scan.Feed
 
     def outcomes(self, roots: Sequence[bytes]) -> Generator[Outcome, None, None]:
         """Every outcome of every root, counted before it is yielded."""
         for root in roots:
             yield from self._root(root)
+        yield from self._read_apart()
 
     # ---- roots ---------------------------------------------------------------------------------------------------
 
@@ -460,7 +513,9 @@ class _Run:
             return
         # ".." after a link leads elsewhere than it reads, so such a path is shown as what it led to.
         path = real if b".." in absolute.split(b"/") else os.path.normpath(absolute)
-        if reason is not None:
+        if reason is not None and self._is_apart(reason):
+            self.apart.append((absolute, path))
+        elif reason is not None:
             yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, reason), root=True)
         elif facts is not None and facts.is_directory():
             skip = self.mounts.skips_below(real)
@@ -472,6 +527,61 @@ class _Run:
             yield from self._named(path, refused)
         else:
             yield from self._pump(_scan.Feed(files=[(real, -1)]), (real, path))
+
+    # ---- mounts that may never answer ------------------------------------------------------------------------------
+
+    def _is_apart(self, reason: str) -> bool:
+        return reason.startswith(FUSE) or (self.scanner._network and reason.startswith(NETWORK))
+
+    def _read_apart(self) -> Generator[Outcome, None, None]:
+        """Everything that was put off, all mounts at once: a dead one costs its patience, not the others' time."""
+        running: list[Generator[Outcome | None, None, None]] = []
+        try:
+            while self.apart or running:
+                running += [self._apart(path, shown_as) for path, shown_as in self.apart]
+                self.apart.clear()
+                for each in list(running):
+                    for outcome in each:
+                        if outcome is None:
+                            break
+                        yield outcome
+                    else:
+                        running.remove(each)
+                self.scanner._check_stop()
+        finally:
+            for each in running:
+                each.close()
+
+    def _apart(self, path: bytes, shown_as: bytes) -> Generator[Outcome | None, None, None]:
+        rename: list[tuple[bytes, bytes]] = []
+
+        def find(path: bytes) -> _scan.Walker | bytes:
+            real = os.path.realpath(path, strict=True)
+            rename.append((real, shown_as))
+            if not _scan.stat_root(real, os=self.scanner._os).is_directory():
+                return real
+            skip = self.mounts.skips_below(real)
+            return _scan.Walker(real, skip=skip, visited=self.visited, os=self.scanner._os)
+
+        apart: Apart[_Examined] = Apart(path, find, self.scanner._examine_apart, self.scanner._patience_seconds)
+        told = apart.outcomes()
+        try:
+            for each in told:
+                if each is None:
+                    yield None
+                elif isinstance(each, Unanswered):
+                    name = shown_as if each.whole or not rename else _renamed(each.path, rename[0])
+                    yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, name, _NO_ANSWER), root=each.whole)
+                elif isinstance(each, tuple):
+                    yield from self._named(_renamed(each[0].path, rename[0]), each[1])
+                else:
+                    yield from self._walked(
+                        each.event, each.detail, each.errno, each.path, _renamed(each.path, rename[0])
+                    )
+        except OSError as problem:
+            yield self._problem(shown_as, _os_reason("open", problem))
+        finally:
+            told.close()
 
     # ---- the pipeline --------------------------------------------------------------------------------------------
 
@@ -590,7 +700,7 @@ class _Run:
     def _event(self, event: _scan.PipeEvent, path: bytes) -> Generator[Outcome, None, None]:
         kind = event.event
         if kind == _scan.WALK:
-            yield from self._walk_event(event, path)
+            yield from self._walked(event.walk_event, event.detail, event.errno_, event.path, path)
         elif kind == _scan.NO_MATCH:
             # Counted by the pipeline already; told because the caller wants every outcome.
             yield Outcome(OutcomeKind.NO_MATCH, path, size_bytes=event.before.size_bytes, digests=event.digests or {})
@@ -603,7 +713,7 @@ class _Run:
         elif kind == _scan.PIPE_SPECIAL:
             self._count_special(event.detail or "other")
         elif kind == _scan.PIPE_ERROR:
-            examined = _Examined(OutcomeKind.ERROR, _errno_reason(event), stat=event.before)
+            examined = _Examined(OutcomeKind.ERROR, _errno_reason(event.detail, event.errno_), stat=event.before)
             if event.linked:
                 self._remember(event, examined)
             yield from self._named(path, examined)
@@ -613,18 +723,22 @@ class _Run:
                 self._remember(event, examined)
             yield from self._named(path, examined)
 
-    def _walk_event(self, event: _scan.PipeEvent, path: bytes) -> Generator[Outcome, None, None]:
-        what = event.walk_event
+    def _walked(
+        self, what: int, detail: str | None, number: int, real: bytes, path: bytes
+    ) -> Generator[Outcome, None, None]:
+        """What a walk tells beside files."""
         if what == _scan.SPECIAL:
-            self._count_special(event.detail or "other")
+            self._count_special(detail or "other")
         elif what == _scan.GONE:
             yield self._count(Outcome(OutcomeKind.GONE, path))
         elif what == _scan.ERROR:
-            yield self._problem(path, _errno_reason(event))
-        elif event.detail == _scan.ALREADY_VISITED:
+            yield self._problem(path, _errno_reason(detail, number))
+        elif detail == _scan.ALREADY_VISITED:
             self.scanner._event(f"visited:{path!r}", "already-visited", f"{shown(path)}: was entered by another way")
+        elif detail is not None and self._is_apart(detail):
+            self.apart.append((real, path))
         else:
-            yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, event.detail))
+            yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, detail))
 
     def _decide(self, event: _scan.PipeEvent, path: bytes) -> Generator[Outcome, None, None]:
         """A hit, or a file that moved: the read that the pipeline made counts as the first."""
@@ -668,6 +782,8 @@ class _Run:
 
     def _named(self, path: bytes, examined: _Examined) -> Generator[Outcome, None, None]:
         self.counters.bytes_read += examined.bytes_read
+        if examined.gate is not None:
+            self.counters.gates[examined.gate] = self.counters.gates.get(examined.gate, 0) + 1
         if examined.special is not None:
             self._count_special(examined.special)
             return
@@ -753,8 +869,8 @@ def _renamed(path: bytes, rename: tuple[bytes, bytes] | None) -> bytes:
     return given.rstrip(b"/") + path[len(real.rstrip(b"/")) :] if path != real else given
 
 
-def _errno_reason(event: _scan.PipeEvent) -> str:
-    return f"{event.detail}: {errno.errorcode.get(event.errno_, event.errno_)} {os.strerror(event.errno_)}"
+def _errno_reason(operation: str | None, number: int) -> str:
+    return f"{operation}: {errno.errorcode.get(number, number)} {os.strerror(number)}"
 
 
 def _os_reason(operation: str, problem: OSError) -> str:
