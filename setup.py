@@ -32,7 +32,25 @@ DIRECTIVES = {
 # on another being loaded first; what they share they hand over as named capsules.
 CORE = {
     "_cpu": ["hs_cpu"],
-    "_build": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
+    "_build": [
+        "hs_cpu",
+        "hs_os",
+        "hs_sha256",
+        "hs_md5",
+        "hs_sha1",
+        "hs_sha256_lanes",
+        "hs_kernels",
+        "hs_bloom",
+        "hs_sort",
+        "hs_set",
+        "hs_run",
+        "hs_batch",
+        "hs_gather",
+        "hs_pages",
+        "hs_tables",
+        "hs_emit",
+        "hs_base",
+    ],
     "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
     "_scan": [
         "hs_cpu",
