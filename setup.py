@@ -32,8 +32,9 @@ DIRECTIVES = {
 # on another being loaded first; what they share they hand over as named capsules.
 CORE = {
     "_cpu": ["hs_cpu"],
-    "_build": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
-    "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
+    "_seal": ["hs_cpu", "hs_os", "hs_sha256", "hs_sha256_lanes", "hs_hmac"],
+    "_build": ["hs_cpu", "hs_os", "hs_sha256", "hs_sha256_lanes", "hs_hmac", "hs_bloom", "hs_sort", "hs_set"],
+    "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_sha256_lanes", "hs_hmac", "hs_bloom", "hs_sort", "hs_set"],
     "_scan": [
         "hs_cpu",
         "hs_os",
@@ -43,6 +44,7 @@ CORE = {
         "hs_sha1",
         "hs_sha256_lanes",
         "hs_kernels",
+        "hs_hmac",
         "hs_lanes",
         "hs_bloom",
         "hs_sort",

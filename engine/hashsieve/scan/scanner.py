@@ -180,7 +180,7 @@ class Scanner:
             return None
         sizes = _scan.Sizes()
         for each in self.sets:
-            sizes.add_set(each.file)
+            each.add_sizes_to(sizes)
         return sizes
 
     @property
