@@ -1,7 +1,7 @@
 """A slow writer of set files, plain and sealed, after docs/format/hset.md alone: the second opinion on what is written.
 
-Only hashlib, hmac, struct and AES-GCM; nothing of the code under test. Records are tuples: (digests by kind name, size or
-None, (source, role, category or None), record id as bytes or None).
+Only hashlib, hmac, struct and AES-GCM; nothing of the code under test. Records are tuples: (digests by kind name, size
+or None, (source, role, category or None), record id as bytes or None).
 """
 
 import hashlib
@@ -225,8 +225,9 @@ def make(records, *, key=None, generation=1, valid_until=0, sizes=0, millibits=1
         offset += len(content)
     page_list = hashes.ljust(sb.pages_of(len(hashes)) * sb.PAGE, b"\0")
     key_id = mac(key, b"hashsieve seal key id 1")[:16] if key is not None else bytes(16)
-    header = sb.HEADER.pack(sb.MAGIC, 1, 1, 0x01020304, sb.PAGE, offset + len(page_list) + sb.PAGE, generation, valid_until,
-                            set_id, key_id, sizes, len(sections), count, offset, len(hashes), millibits, 0)  # fmt: skip
+    file_bytes = offset + len(page_list) + sb.PAGE
+    header = sb.HEADER.pack(sb.MAGIC, 1, 1, 0x01020304, sb.PAGE, file_bytes, generation, valid_until, set_id, key_id,
+                            sizes, len(sections), count, offset, len(hashes), millibits, 0)  # fmt: skip
     header = (header + lines).ljust(sb.PAGE, b"\0")
     root = hashlib.sha256(header + hashes).digest()
     made = b"".join(public + sign(root) for public, sign in sorted(signatures, key=lambda pair: pair[0]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from ..errors import SetError, shown
@@ -32,8 +33,8 @@ class Ruling(enum.Enum):
 class Hit:
     """One entry of one set that shares a digest with the file.
 
-    ``keys`` is what the set's tables hold for the entry, by kind: its digests, or, where the set is sealed and the entry
-    shows none, their fingerprints.
+    ``keys`` is what the set's tables hold for the entry, by kind: its digests, or, where the set is sealed and the
+    entry shows none, their fingerprints.
     """
 
     set: HashSet
@@ -41,7 +42,7 @@ class Hit:
     entry: Entry
     keys: Mapping[str, bytes]
 
-    def compare(self, digests: Mapping[str, bytes]) -> tuple[set[str], set[str]]:
+    def compare(self, digests: Mapping[str, bytes]) -> tuple[AbstractSet[str], AbstractSet[str]]:
         """Kinds of these digests in which the entry agrees, and in which it does not."""
         agree = {kind for kind, key in self.keys.items() if kind in digests and self._is(kind, digests[kind], key)}
         return agree, {kind for kind in self.keys if kind in digests} - agree
@@ -122,8 +123,9 @@ def judge(hits: Sequence[Hit], digests: Mapping[str, bytes]) -> Verdict:
     if bad:
         # Of several, one that agrees in everything speaks first, and a real listing before the built-in test.
         bad.sort(key=lambda hit: (hit.contradicted(digests), _only_test(hit), len(digests) - len(hit.keys)))
-        agree: set[str] = set().union(*(hit.compare(digests)[0] for hit in bad))
-        disagree = set().union(*(hit.compare(digests)[1] for hit in bad)) - agree
+        compared = [hit.compare(digests) for hit in bad]
+        agree = {kind for same, _ in compared for kind in same}
+        disagree = {kind for _, other in compared for kind in other} - agree
         return Verdict(
             Ruling.SUPPRESSED if speaking[Role.TRUSTED] else Ruling.KNOWN_BAD,
             tuple(hits),
