@@ -33,6 +33,7 @@ KEY_BYTES = 32
 PUBLIC_PREFIX = "ed25519:"
 _MAX_SECRET_BYTES = 4096
 _MAX_PUBLIC_BYTES = 1 << 20
+_DIGITS = b"0123456789abcdef0123456789ABCDEF"
 _FORMS = "fd:N, file:PATH or env:NAME"
 
 
@@ -64,7 +65,8 @@ def secret_of(source: KeySource, kind: KeyKind) -> Iterator[bytearray]:
                 raise KeySourceError(f"{where} returned {type(given).__name__}, not bytes")
             text = bytearray(given)
             if len(text) == KEY_BYTES:
-                secret[:] = text
+                for i in range(KEY_BYTES):
+                    secret[i] = text[i]
             else:
                 _decode(text, kind, where, secret)
         else:
@@ -161,38 +163,55 @@ def _refuse_written_by_others(facts: os.stat_result, where: str) -> None:
         raise KeySourceError(f"{where}: can be written by anybody, who could add a key; close it with chmod o-w")
 
 
-def _words(text: bytes | bytearray) -> list[bytearray]:
-    lines = [line for line in bytearray(text).split(b"\n") if not line.lstrip().startswith(b"#")]
-    return [word for line in lines for word in line.split()]
+def _spans(text: bytearray) -> list[tuple[int, int]]:
+    """Where the words are, lines of remarks passed over. No copy is made of what may be a key."""
+    spans: list[tuple[int, int]] = []
+    start, remark, new_line = -1, False, True
+    for at, byte in enumerate(text):
+        if byte in b" \t\r\n\v\f":
+            if start >= 0:
+                spans.append((start, at))
+                start = -1
+            if byte == 10:
+                remark, new_line = False, True
+        else:
+            remark = remark or (new_line and byte == 35)
+            new_line = False
+            if start < 0 and not remark:
+                start = at
+    return [*spans, (start, len(text))] if start >= 0 else spans
+
+
+def _head_of(text: bytearray, spans: list[tuple[int, int]]) -> list[bytes]:
+    """The first words, cut to less than any key."""
+    return [bytes(text[start : min(end, start + 10)]) for start, end in spans[:4]]
 
 
 def _decode(text: bytearray, kind: KeyKind, where: str, secret: bytearray) -> None:
-    words = _words(text)
     how = f"expected what `hashsieve keygen {kind}` writes"
-    try:
-        if not words:
-            raise KeySourceError(f"{where}: is empty; {how}")
-        for other in KeyKind:
-            if other is not kind and words[:4] == other.head:
-                raise KeySourceError(f"{where}: holds a {other} key, and a {kind} key is needed")
-        if words[0].startswith(PUBLIC_PREFIX.encode()):
-            raise KeySourceError(f"{where}: holds a public key, and a secret {kind} key is needed")
-        if words[:3] == kind.head[:3] and words[3:4] not in ([], kind.head[3:]):
-            raise KeySourceError(f"{where}: holds a {kind} key of a newer form; install a newer hashsieve")
-        if words[:4] != kind.head:
-            raise KeySourceError(f"{where}: is not a {kind} key; {how}")
-        if len(words) != 5 or len(words[4]) != 2 * KEY_BYTES:
-            digits = len(words[4]) if len(words) > 4 else 0
-            raise KeySourceError(f"{where}: the {kind} key is not whole: {digits} of {2 * KEY_BYTES} digits; {how}")
-        for i in range(KEY_BYTES):
-            high, low = (b"0123456789abcdef".find(digit | 0x20 if digit >= 65 else digit)
-                         for digit in words[4][2 * i : 2 * i + 2])  # fmt: skip
-            if high < 0 or low < 0:
-                raise KeySourceError(f"{where}: the {kind} key holds something else than hexadecimal digits; {how}")
-            secret[i] = high << 4 | low
-    finally:
-        for word in words:
-            word[:] = bytes(len(word))
+    if len(text) > _MAX_SECRET_BYTES:
+        raise KeySourceError(f"{where}: holds more than {_MAX_SECRET_BYTES} bytes, which is no key")
+    spans = _spans(text)
+    if not spans:
+        raise KeySourceError(f"{where}: is empty; {how}")
+    head = _head_of(text, spans)
+    for other in KeyKind:
+        if other is not kind and head == other.head:
+            raise KeySourceError(f"{where}: holds a {other} key, and a {kind} key is needed")
+    if head[0].startswith(PUBLIC_PREFIX.encode()):
+        raise KeySourceError(f"{where}: holds a public key, and a secret {kind} key is needed")
+    if head[:3] == kind.head[:3] and head[3:] not in ([], kind.head[3:]):
+        raise KeySourceError(f"{where}: holds a {kind} key of a newer form; install a newer hashsieve")
+    if head != kind.head:
+        raise KeySourceError(f"{where}: is not a {kind} key; {how}")
+    start, end = spans[4] if len(spans) > 4 else (0, 0)
+    if len(spans) != 5 or end - start != 2 * KEY_BYTES:
+        raise KeySourceError(f"{where}: the {kind} key is not whole: {end - start} of {2 * KEY_BYTES} digits; {how}")
+    for i in range(KEY_BYTES):
+        high, low = (_DIGITS.find(text[start + 2 * i + n]) for n in (0, 1))
+        if high < 0 or low < 0:
+            raise KeySourceError(f"{where}: the {kind} key holds something else than hexadecimal digits; {how}")
+        secret[i] = (high % 16) << 4 | low % 16
 
 
 def read_public_keys(path: Path) -> tuple[bytes, ...]:
@@ -203,7 +222,7 @@ def read_public_keys(path: Path) -> tuple[bytes, ...]:
     """
     where = shown(path)
     text = _read_file(path, where, _MAX_PUBLIC_BYTES, _refuse_written_by_others)
-    if _words(text)[:4] in ([*map(bytearray, KeyKind.SIGN.head)], [*map(bytearray, KeyKind.SEAL.head)]):
+    if _head_of(text, _spans(text)) in (KeyKind.SIGN.head, KeyKind.SEAL.head):
         text[:] = bytes(len(text))
         raise KeySourceError(f"{where}: holds a secret key; name the file with the public one, which ends in .pub")
     keys: list[bytes] = []

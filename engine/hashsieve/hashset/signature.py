@@ -174,6 +174,7 @@ class _Layout:
         self.list_offset = offset
         file.seek(offset)
         self.hashes = file.read(list_bytes)
+        behind = file.read(length - PAGE_BYTES - offset - list_bytes)
         file.seek(length - PAGE_BYTES)
         last = file.read(PAGE_BYTES)
         self.root = hashlib.sha256(self.header + self.hashes).digest()
@@ -181,8 +182,8 @@ class _Layout:
             raise SetDamagedError(f"{shown(path)}: header and page list do not agree with the root; it is not signed")
         signatures = int.from_bytes(last[40:44], "little")
         self.signatures = last[48 : 48 + 96 * signatures]
-        if signatures > MAX_SIGNATURES or last != root_page(self.root, self.signatures):
-            raise SetDamagedError(f"{shown(path)}: the signatures behind the root are not in order")
+        if any(behind) or signatures > MAX_SIGNATURES or last != root_page(self.root, self.signatures):
+            raise SetDamagedError(f"{shown(path)}: the bytes behind the page list are not in order")
         lines = [self.header[120 + 40 * n : 160 + 40 * n] for n in range(count)]
         self.sections = [
             (
