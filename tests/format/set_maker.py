@@ -75,9 +75,7 @@ def make(records, *, key=None, generation=1, valid_until=0, sizes=0, millibits=1
     kinds = [code for code in sb.WIDTHS if any(shape >> (code - 1) & 1 for shape in shapes)]
     classes = sorted({listed for shape in shapes.values() for listings in shape.values() for listed, _ in listings},
                      key=lambda c: (c[0], c[1], c[2] is not None, c[2] or ""))  # fmt: skip
-    if TEST_CLASS in classes:  # a list may have a class of that name: it is one class, and the last
-        classes.remove(TEST_CLASS)
-    classes.append(TEST_CLASS)
+    classes.append(TEST_CLASS)  # even where a list has one of the same name
     entries = []  # (shape, {code: stored}, size + 1, sorted listings)
     for shape in sorted(shapes):
         codes = [code for code in sb.WIDTHS if shape >> (code - 1) & 1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +27,12 @@ def command(
     ] = None,
     sizes: Annotated[str, typer.Option(help="trusted or ignored.")] = "ignored",
     bits_per_entry: Annotated[float, typer.Option(help="Filter bits for each digest.")] = 16,
+    seal_key: Annotated[
+        str | None, typer.Option(metavar="SRC", help="Seal the set with this key: fd:N, file:PATH or env:NAME.")
+    ] = None,
+    sign_key: Annotated[
+        list[str] | None, typer.Option(metavar="SRC", help="Sign the set with this key; may be given again.")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Compile hash lists into one hash set, published whole or not at all."""
@@ -37,12 +43,26 @@ def command(
     def on_progress(stage: str, count: int) -> None:
         state.update(stage=stage, count=count)
 
+    keys: dict[str, Any] = {}
+    if seal_key is not None:
+        from ..hashset.seal import SealKey
+
+        keys["seal"] = SealKey.load(seal_key)
+    if sign_key:
+        from ..hashset.signature import SignKey, signer
+
+        keys["sign"] = signer(SignKey.load(each) for each in sign_key)
     with progress.show("compiling", lambda: f"{state['stage']}: {state['count']:,} records"):
         report = compile_lists(
             lists, out, role=role, source=source, format=format, digest=digest, profile=profile, strict=strict,
             generation=generation, valid_until_seconds=_seconds(valid_until), sizes=sizes,
-            bits_per_entry=bits_per_entry, progress=on_progress,
+            bits_per_entry=bits_per_entry, progress=on_progress, **keys,
         )  # fmt: skip
+    for found in report.trivial:
+        output.note(
+            f"hashsieve: warning: the {found.kind} {found.digest.hex()} of {found.content} is listed, as "
+            f"{', '.join(found.roles)}: it will be found everywhere; ask the list's custodian"
+        )
     if json:
         output.line(report.to_json() | {"path": output.path_text(report.path)})
         return 0

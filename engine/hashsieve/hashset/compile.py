@@ -6,6 +6,7 @@ refused come back for every list.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -18,16 +19,17 @@ from .._build import Builder, PageWriter
 from ..errors import ListEmptyError, OutputError, Path, UsageError, shown
 from ..lists import ListOptions, ListReport, read_list
 from ..model import KINDS, DigestKind, Listing, Record, Role
-from .hashset import ref_to_bytes
+from .hashset import HashSet, ref_to_bytes
 from .publish import AtomicFile
+from .signature import root_page
 from .testfile import TEST_DIGESTS, TEST_LISTING, TEST_TEXT
+from .trivial import Trivial, listed_trivial
 
 __all__ = ["CompileReport", "SetWriter", "compile_lists"]
 
 PAGE_BYTES = 4096
 FORMAT_VERSION = 1
 MAGIC = b"\x89HSET\r\n\x1a"
-TRAILER_MAGIC = b"HSETROOT"
 _HEADER = struct.Struct("<8sIIIIQQQ16s16sIIQQQII")
 _SECTION = struct.Struct("<IIQQQQ")
 _META_SECTION = 1 << 8
@@ -54,6 +56,7 @@ class CompileReport:
     conflicts: int
     digests: dict[str, int]
     lists: tuple[ListReport, ...] = ()
+    trivial: tuple[Trivial, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The ``compiled`` event of the command line."""
@@ -66,6 +69,7 @@ class CompileReport:
             "conflicts": self.conflicts,
             "digests": self.digests,
             "lists": [report.to_json() for report in self.lists],
+            "trivial": [each.to_json() for each in self.trivial],
         }
 
 
@@ -98,6 +102,7 @@ class SetWriter:
     valid_until_seconds: int = 0
     sizes: str = "ignored"
     bits_per_entry: float = 16
+    sign: Callable[[bytes], bytes] | None = None
     test_records: int = 0
     _builder: Any = field(default_factory=Builder)
     _classes: dict[tuple[str, str, str | None], int] = field(default_factory=dict)
@@ -222,9 +227,8 @@ class SetWriter:
         header += b"".join(_SECTION.pack(*section) for section in writer.sections)
         header += bytes(PAGE_BYTES - len(header))
         root = hashlib.sha256(header + hashes).digest()
-        trailer = TRAILER_MAGIC + root
         _write_all(file, padded)
-        _write_all(file, trailer + bytes(PAGE_BYTES - len(trailer)))
+        _write_all(file, root_page(root, b"" if self.sign is None else self.sign(root)))
         file.seek(0)
         _write_all(file, header)
         return root
@@ -264,13 +268,15 @@ def compile_lists(
     valid_until_seconds: int = 0,
     sizes: str = "ignored",
     bits_per_entry: float = 16,
+    sign: Callable[[bytes], bytes] | None = None,
     progress: Progress | None = None,
 ) -> CompileReport:
     """Compiles hash lists into one set file, published under *path* whole or not at all.
 
     *role* is needed for lists whose format does not carry one; *digest* for bare digests of 64 hex digits; *profile*
     (``us``, ``uk``) maps categories of graded lists to roles. *source* names the custodian, by default each list's file
-    name. *progress* is called with a stage and a count and may raise to stop: nothing is then left behind.
+    name. *sign*: what :func:`hashsieve.hashset.signature.signer` gives. *progress* is called with a stage and a count
+    and may raise to stop: nothing is then left behind.
 
     Raises UsageError, ListError (a list cannot be imported) or OutputError.
     """
@@ -289,17 +295,20 @@ def compile_lists(
     except ValueError as problem:
         raise UsageError(f"{problem}; roles: {', '.join(Role)}; digests: {', '.join(DigestKind)}") from None
     writer = SetWriter(
-        generation=generation, valid_until_seconds=valid_until_seconds, sizes=sizes, bits_per_entry=bits_per_entry
+        generation=generation,
+        valid_until_seconds=valid_until_seconds,
+        sizes=sizes,
+        bits_per_entry=bits_per_entry,
+        sign=sign,
     )
     _refuse_output_over_list(paths, path)
     reports = []
     for each in paths:
         reports.append(_take(each, options, writer, progress))
     report = writer.write(path, progress=progress)
-    return CompileReport(
-        path=report.path, root=report.root, generation=report.generation, entries=report.entries,
-        conflicts=report.conflicts, digests=report.digests, lists=tuple(reports),
-    )  # fmt: skip
+    with HashSet.open(path) as known:
+        trivial = listed_trivial(known)
+    return dataclasses.replace(report, lists=tuple(reports), trivial=trivial)
 
 
 def _take(path: Path, options: ListOptions, writer: SetWriter, progress: Progress | None) -> ListReport:
