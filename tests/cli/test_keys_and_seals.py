@@ -106,7 +106,7 @@ def test_a_sealed_set_is_used_with_its_key_from_everywhere(cli, keys, sealed, tr
             os.write(writing, text)
             os.close(writing)
             process = cli.start(*command, "--seal-key", f"fd:{fd}", pass_fds=[fd])
-            out, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=60)
             os.close(fd)
             assert process.returncode == code, err
         else:
