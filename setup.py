@@ -32,6 +32,7 @@ DIRECTIVES = {
 # on another being loaded first; what they share they hand over as named capsules.
 CORE = {
     "_cpu": ["hs_cpu"],
+    "_seal": ["hs_cpu", "hs_os", "hs_sha256", "hs_sha256_lanes", "hs_hmac"],
     "_build": [
         "hs_cpu",
         "hs_os",
@@ -39,6 +40,7 @@ CORE = {
         "hs_md5",
         "hs_sha1",
         "hs_sha256_lanes",
+        "hs_hmac",
         "hs_kernels",
         "hs_bloom",
         "hs_sort",
@@ -51,7 +53,7 @@ CORE = {
         "hs_emit",
         "hs_base",
     ],
-    "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
+    "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_sha256_lanes", "hs_hmac", "hs_bloom", "hs_sort", "hs_set"],
     "_scan": [
         "hs_cpu",
         "hs_os",
@@ -61,6 +63,7 @@ CORE = {
         "hs_sha1",
         "hs_sha256_lanes",
         "hs_kernels",
+        "hs_hmac",
         "hs_lanes",
         "hs_bloom",
         "hs_sort",

@@ -165,6 +165,22 @@ void hs_os_unmap(void *memory, size_t length) {
     if (memory != NULL) (void)munmap(memory, length);
 }
 
+void *hs_os_map_secret(size_t length) {
+    void *memory = hs_os_map(length);
+    if (memory == NULL) return NULL;
+    (void)mlock(memory, length); /* a wish: there may be a limit on it */
+#if defined(MADV_DONTDUMP)
+    (void)madvise(memory, length, MADV_DONTDUMP);
+#endif
+    return memory;
+}
+
+void hs_os_unmap_secret(void *memory, size_t length) {
+    if (memory == NULL) return;
+    hs_wipe(memory, length);
+    hs_os_unmap(memory, length); /* which unlocks it */
+}
+
 #if defined(__linux__)
 /* ------------------------------------------------------------------------------------------------ Linux */
 
@@ -455,6 +471,18 @@ void *hs_os_map(size_t length) {
 void hs_os_unmap(void *memory, size_t length) {
     (void)length;
     if (memory != NULL) VirtualFree(memory, 0, MEM_RELEASE);
+}
+
+void *hs_os_map_secret(size_t length) {
+    void *memory = hs_os_map(length);
+    if (memory != NULL) (void)VirtualLock(memory, length); /* a wish: there is a limit on it */
+    return memory;
+}
+
+void hs_os_unmap_secret(void *memory, size_t length) {
+    if (memory == NULL) return;
+    hs_wipe(memory, length);
+    hs_os_unmap(memory, length);
 }
 
 const hs_os hs_os_libc = {

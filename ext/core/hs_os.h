@@ -80,4 +80,9 @@ int64_t hs_os_pid(void);
 void *hs_os_map(size_t length);
 void hs_os_unmap(void *memory, size_t length);
 
+/* The same for keys: not swapped out and not part of a core dump where the system can be asked for that, and wiped before it
+ * is given back. NULL may be given back. */
+void *hs_os_map_secret(size_t length);
+void hs_os_unmap_secret(void *memory, size_t length);
+
 #endif

@@ -37,6 +37,8 @@ cdef extern from "hs_os.h" nogil:
     int64_t hs_os_pid() noexcept
     void *hs_os_map(size_t length) noexcept
     void hs_os_unmap(void *memory, size_t length) noexcept
+    void *hs_os_map_secret(size_t length) noexcept
+    void hs_os_unmap_secret(void *memory, size_t length) noexcept
 
 # ---------------------------------------------------------------- hs_walk.h: directory trees by handle
 cdef extern from "hs_walk.h" nogil:
@@ -96,6 +98,30 @@ cdef extern from "hs_sha256.h" nogil:
     void hs_sha256_final(hs_sha256 *s, uint8_t *digest)
     void hs_sha256_once(hs_sha256_compress compress, const void *data, size_t length, uint8_t *digest)
 
+# ---------------------------------------------------------------- hs_hmac.h
+cdef extern from "hs_hmac.h" nogil:
+    enum:
+        HS_FINGERPRINT_BYTES, HS_SEAL_KEY_BYTES, HS_KEY_ID_BYTES
+    ctypedef struct hs_hmac_key:
+        pass
+    void hs_hmac_init(hs_hmac_key *key, hs_sha256_compress compress, const void *secret, size_t length)
+    void hs_hmac(const hs_hmac_key *key, hs_sha256_compress compress, const void *text, size_t length, uint8_t *mac)
+    ctypedef void (*hs_hmac_fn)(const hs_hmac_key *key, uint8_t code, const uint8_t *digests, size_t width, size_t count,
+                                uint8_t *out) noexcept nogil
+    ctypedef struct hs_hmac_kernel:
+        const char *name
+        uint32_t needs
+        hs_hmac_fn run
+    const hs_hmac_kernel *hs_hmac_kernel_table(size_t *count)
+    const hs_hmac_kernel *hs_hmac_choose(uint32_t features, int single)
+    ctypedef struct hs_seal:
+        hs_hmac_key key
+        uint8_t key_id[16]
+        hs_sha256_compress compress
+    void hs_seal_init(hs_seal *seal, const uint8_t *secret, uint32_t features)
+    void hs_seal_fingerprints(const hs_seal *seal, unsigned code, const uint8_t *digests, size_t width, size_t count,
+                              uint8_t *out)
+
 # ---------------------------------------------------------------- hs_bloom.h, hs_sort.h, hs_port.h, hs_set.h
 
 cdef extern from "hs_bloom.h" nogil:
@@ -121,6 +147,7 @@ cdef extern from "hs_sort.h" nogil:
     int hs_sort_rows(uint8_t *rows, uint64_t count, size_t width, size_t key_bytes, hs_sort_poll poll, void *ctx)
 
 cdef extern from "hs_port.h" nogil:
+    void hs_wipe(void *memory, size_t length)
     uint32_t hs_load32be(const void *p)
     uint64_t hs_load64be(const void *p)
     uint64_t hs_load64le(const void *p)
@@ -136,10 +163,13 @@ cdef extern from "hs_set.h" nogil:
         HS_SET_PAGE_BYTES, HS_SET_HASH_BYTES, HS_SET_HEADER_BYTES, HS_SET_SECTION_BYTES, HS_SET_MAX_SECTIONS
         HS_SET_VERSION, HS_SET_KINDS
         HS_SECTION_META, HS_SECTION_FILTER, HS_SECTION_FENCES, HS_SECTION_TABLE, HS_SECTION_SHARED
-        HS_SECTION_ENTRIES, HS_SECTION_GROUPS, HS_SECTION_REFS
+        HS_SECTION_ENTRIES, HS_SECTION_GROUPS, HS_SECTION_REFS, HS_SECTION_SEALED
+        HS_SET_MAX_SIGNATURES, HS_SET_SIGNATURE_BYTES
+        HS_SEALED_SALT_BYTES, HS_SEALED_TAG_BYTES, HS_SEALED_CHUNK_BYTES
         HS_SECTION_MUST_UNDERSTAND, HS_SHAPE_TEST
     ctypedef enum hs_set_status:
         HS_SET_OK, HS_SET_IO, HS_SET_FORMAT, HS_SET_NEWER, HS_SET_DAMAGED, HS_SET_MEMORY, HS_SET_NOT_LOADED
+        HS_SET_SEALED, HS_SET_WRONG_KEY
     ctypedef struct hs_set_error:
         hs_set_status status
         int os_errno
@@ -155,6 +185,7 @@ cdef extern from "hs_set.h" nogil:
         const hs_section *shared_section
         hs_bloom filter
         uint64_t row_count
+        unsigned digest_width
     ctypedef struct hs_set_shape:
         uint32_t shape
         uint64_t first_entry, count
@@ -174,6 +205,10 @@ cdef extern from "hs_set.h" nogil:
         const hs_section *meta
         const hs_section *groups
         const hs_section *refs
+        const hs_section *sealed
+        hs_seal *seal
+        unsigned signature_count
+        uint8_t signatures[8][96]
         hs_bloom_probe probe
         hs_sha256_compress compress
     ctypedef struct hs_set_page:
@@ -189,7 +224,8 @@ cdef extern from "hs_set.h" nogil:
         int has_size, group_in_refs
         uint64_t size, group
         uint64_t rows[4]
-    hs_set_status hs_set_open(hs_set *set, const hs_os *os, int fd, uint32_t cpu_features, hs_set_error *error)
+    hs_set_status hs_set_open(hs_set *set, const hs_os *os, int fd, uint32_t cpu_features, const hs_seal *const *keys,
+                              unsigned key_count, hs_set_error *error)
     void hs_set_close(hs_set *set)
     hs_set_status hs_set_load_kind(hs_set *set, unsigned kind, hs_set_error *error)
     hs_set_status hs_set_read(const hs_set *set, const hs_section *section, uint64_t offset, void *out, uint64_t length,
@@ -197,6 +233,7 @@ cdef extern from "hs_set.h" nogil:
     hs_set_status hs_set_read_page(const hs_set *set, uint64_t page, hs_set_page *out, hs_set_error *error)
     hs_set_status hs_set_find(const hs_set *set, unsigned kind, const uint8_t *digest, hs_set_page *page, int *found,
                               hs_set_hit *hit, hs_set_error *error)
+    const uint8_t *hs_set_keys(const hs_set *set, unsigned kind, const uint8_t *digests, uint64_t count, uint8_t *room)
     uint64_t hs_set_probe(const hs_set *set, unsigned kind, const uint8_t *digests, uint64_t count, uint8_t *may_match)
     void hs_set_collect(const hs_set *set, unsigned kind, const uint8_t *digests, const uint8_t *may_match, uint64_t count,
                         hs_set_candidate *candidates)
@@ -459,6 +496,7 @@ cdef extern from "hs_pipe.h" nogil:
         size_t count
     void hs_sizes_clear(hs_sizes *sizes)
     hs_set_status hs_sizes_add_set(hs_sizes *sizes, const hs_set *set, hs_set_page *page, hs_set_error *error)
+    int hs_sizes_add(hs_sizes *sizes, uint64_t size)
     int hs_sizes_have(const hs_sizes *sizes, uint64_t size)
     enum:
         HS_SNIFF_BYTES

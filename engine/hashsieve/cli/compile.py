@@ -6,7 +6,7 @@ import datetime
 import os
 import time
 from collections.abc import Callable
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -34,6 +34,12 @@ def command(
     jobs: Annotated[
         int | None, typer.Option(help="Threads that sort and write; else one for each CPU, up to 4.")
     ] = None,
+    seal_key: Annotated[
+        str | None, typer.Option(metavar="SRC", help="Seal the set with this key: fd:N, file:PATH or env:NAME.")
+    ] = None,
+    sign_key: Annotated[
+        list[str] | None, typer.Option(metavar="SRC", help="Sign the set with this key; may be given again.")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Compile hash lists into one hash set, published whole or not at all."""
@@ -43,13 +49,27 @@ def command(
         jobs = min(4, os.cpu_count() or 1)
     stage = Stage()
 
+    keys: dict[str, Any] = {}
+    if seal_key is not None:
+        from ..hashset.seal import SealKey
+
+        keys["seal"] = SealKey.load(seal_key)
+    if sign_key:
+        from ..hashset.signature import SignKey, signer
+
+        keys["sign"] = signer(SignKey.load(each) for each in sign_key)
     with progress.show("compiling", stage.text):
         report = compile_lists(
             lists, out, role=role, source=source, format=format, digest=digest, profile=profile, strict=strict,
             generation=generation, valid_until_seconds=_seconds(valid_until), sizes=sizes,
             bits_per_entry=bits_per_entry, memory_bytes=memory << 20, jobs=jobs,
-            progress=stage.update,
+            progress=stage.update, **keys,
         )  # fmt: skip
+    for found in report.trivial:
+        output.note(
+            f"hashsieve: warning: the {found.kind} {found.digest.hex()} of {found.content} is listed, as "
+            f"{', '.join(found.roles)}: it will be found everywhere; ask the list's custodian"
+        )
     if json:
         output.line(report.to_json() | {"path": output.path_text(report.path)})
         return 0

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import UsageError, shown
 from . import output, silence_stdout
-from .options import JsonOption, SetsOption
+from .options import JsonOption, Opening, SetsOption, opens_sets
 
 if TYPE_CHECKING:
     from ..hashset.hashset import HashSet
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
 _BY_LENGTH = {32: ("md5",), 40: ("sha1",), 64: ("sha256", "blake3")}
 
 
+@opens_sets
 def command(
     sets: SetsOption,
     digests: Annotated[
         list[str],
         typer.Argument(metavar="DIGEST...", help="Hex digests, also as KIND:HEX; - reads them from standard input."),
     ],
+    opening: Opening,
     json: JsonOption = False,
 ) -> int:
     """Look digests up. Exit code 1 when anything known-bad was found."""
-    from ..hashset.hashset import HashSet
     from ..scan.verdict import Ruling, judge, look_up
 
     found_bad = False
     with contextlib.ExitStack() as stack:
-        opened = [stack.enter_context(HashSet.open(path)) for path in sets]
+        opened = [stack.enter_context(opening.open(path)) for path in sets]
         for text in _texts(digests):
             kind, digest = _parse(text, opened)
             hits, failures = look_up(opened, {kind: digest})

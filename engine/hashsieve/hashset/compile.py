@@ -6,6 +6,7 @@ refused come back for every list.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -23,14 +24,16 @@ from ..lists import ListOptions, ListReport, read_list
 from ..model import KINDS, DigestKind, Listing, Record, Role
 from .hashset import HashSet, ref_to_bytes
 from .publish import AtomicFile, nameless_file
+from .seal import SealKey
+from .signature import root_page
 from .testfile import TEST_DIGESTS, TEST_LISTING, TEST_TEXT
+from .trivial import Trivial, listed_trivial
 
 __all__ = ["MEMORY_BYTES", "Class", "CompileReport", "Progress", "SetWriter", "compile_lists", "difference"]
 
 PAGE_BYTES = 4096
 FORMAT_VERSION = 1
 MAGIC = b"\x89HSET\r\n\x1a"
-TRAILER_MAGIC = b"HSETROOT"
 _HEADER = struct.Struct("<8sIIIIQQQ16s16sIIQQQII")
 _SECTION = struct.Struct("<IIQQQQ")
 _META_SECTION = 1 << 8
@@ -43,8 +46,6 @@ MEMORY_BYTES = 512 << 20
 _MIN_MEMORY_BYTES = 16 << 20
 # The least a sorted run is read by, so that merging many of them is not all seeks. Tests make it tiny.
 _BUFFER_BYTES = 64 << 10
-_MAX_SIGNATURES = 8
-_SIGNATURE_BYTES = 96
 
 Progress = Callable[[str, int, int | None], object]
 """Called with a stage, how much of it is done, and how much there is to do in all, or None where nobody knows yet."""
@@ -68,6 +69,7 @@ class CompileReport:
     conflicts: int
     digests: dict[str, int]
     lists: tuple[ListReport, ...] = ()
+    trivial: tuple[Trivial, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The ``compiled`` event of the command line."""
@@ -80,6 +82,7 @@ class CompileReport:
             "conflicts": self.conflicts,
             "digests": self.digests,
             "lists": [report.to_json() for report in self.lists],
+            "trivial": [each.to_json() for each in self.trivial],
         }
 
 
@@ -248,8 +251,8 @@ class SetWriter:
     def _temp_problem(self, problem: OSError) -> OutputError:
         place = self._place.directory or tempfile.gettempdir()
         return OutputError(
-            f"{shown(place)}: no temporary file could be written there: {problem.strerror or problem}; free space,
-            choose " "another place, or allow more memory; nothing was published"
+            f"{shown(place)}: no temporary file could be written there: {problem.strerror or problem}; free space, "
+            "choose another place, or allow more memory; nothing was published"
         )
 
     def add_packed(self, kind: str, digests: bytes | bytearray | memoryview, listing: Listing) -> None:
@@ -427,15 +430,8 @@ class SetWriter:
             hashed.update(part)
             left -= len(part)
         root = hashed.digest()
-        trailer = TRAILER_MAGIC + root
-        if self._sign is not None:
-            signatures = bytes(self._sign(root))
-            count, rest = divmod(len(signatures), _SIGNATURE_BYTES)
-            if rest or not 0 < count <= _MAX_SIGNATURES:
-                raise UsageError(f"a signature and its public key have {_SIGNATURE_BYTES} bytes, not {len(signatures)}")
-            trailer += struct.pack("<II", count, 0) + signatures
         file.seek(file_bytes - PAGE_BYTES)
-        _write_all(file, trailer + bytes(PAGE_BYTES - len(trailer)))
+        _write_all(file, root_page(root, b"" if self._sign is None else bytes(self._sign(root))))
         file.seek(0)
         _write_all(file, header)
         return root
@@ -513,7 +509,7 @@ def compile_lists(
     bits_per_entry: float = 16,
     memory_bytes: int = MEMORY_BYTES,
     jobs: int = 1,
-    seal: Seal | None = None,
+    seal: SealKey | None = None,
     sign: Callable[[bytes], bytes] | None = None,
     progress: Progress | None = None,
 ) -> CompileReport:
@@ -547,10 +543,9 @@ def compile_lists(
     ) as writer:  # fmt: skip
         reports = [_take(each, options, writer, progress) for each in paths]
         report = writer.write(path, progress=progress)
-    return CompileReport(
-        path=report.path, root=report.root, generation=report.generation, entries=report.entries,
-        conflicts=report.conflicts, digests=report.digests, lists=tuple(reports),
-    )  # fmt: skip
+    with HashSet.open(path, seal_key=seal) as known:
+        trivial = listed_trivial(known)
+    return dataclasses.replace(report, lists=tuple(reports), trivial=trivial)
 
 
 def _take(path: Path, options: ListOptions, writer: SetWriter, progress: Progress | None) -> ListReport:
