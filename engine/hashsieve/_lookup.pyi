@@ -101,16 +101,29 @@ class SetFile:
         """Reads and checks every page. ``progress(done_pages)`` is called every 4096 pages and may raise to stop."""
 
     def probe_into(
-        self, kind: int, digests: Buffer | npt.NDArray[np.uint8], may_match: Buffer | npt.NDArray[np.uint8]
+        self,
+        kind: int,
+        digests: Buffer | npt.NDArray[np.uint8],
+        may_match: Buffer | npt.NDArray[np.uint8],
+        threads: int = 1,
     ) -> int:
-        """Filter only: ``may_match``, n writable bytes, become 1 or 0. Returns how many may match. Reads no file."""
+        """Filter only: ``may_match``, n writable bytes, become 1 or 0. Returns how many may match. Reads no file.
+
+        ``threads``: as many work on a batch of 65,536 digests for each of them or more.
+        """
 
     def lookup_into(
-        self, kind: int, digests: Buffer | npt.NDArray[np.uint8], entries: Buffer | npt.NDArray[np.int64]
+        self,
+        kind: int,
+        digests: Buffer | npt.NDArray[np.uint8],
+        entries: Buffer | npt.NDArray[np.int64],
+        threads: int = 1,
     ) -> None:
         """Sets each of the n signed 64-bit numbers ``entries`` to the first entry of its digest or -1.
 
-        Takes n bytes and 16 for each filter hit while it runs. When it raises, ``entries`` hold nothing of use.
+        Filter hits are confirmed in the order of the table: each page is read and checked once, neighbours together.
+        Takes n bytes, 16 for each filter hit and 132 KiB for each of the ``threads`` while it runs. When it raises,
+        ``entries`` hold nothing of use.
         """
 
     def find(self, kind: int, digest: bytes) -> list[int] | None:
@@ -125,6 +138,11 @@ class SetFile:
 
 def sha256_once(data: Buffer, portable: bool = False) -> bytes:
     """SHA-256 of a buffer: by the kernel chosen for this CPU, or by the portable one."""
+
+def page_hashes(set_id: Buffer, section: int, first: int, pages: Buffer, features: int = 0xFFFFFFFF) -> bytes:
+    """Tests: what the page list holds for packed pages numbered from ``first`` on, 16 bytes each, several hashed at
+    once by the kernels that these bits of the CPU's allow.
+    """
 
 def probe_agrees(blocks: Buffer, digests: Buffer, width: int) -> tuple[bytes, bytes]:
     """Tests: the answers of the chosen probe kernel and of the portable one for the same blocks of 32 bytes."""

@@ -13,6 +13,8 @@ from libc.string cimport memset
 cimport hashsieve.core as core
 
 import os
+import threading
+from array import array
 
 from hashsieve.errors import HashsieveError, SetDamagedError, SetError, SetFormatError, SetVersionError, shown
 
@@ -211,26 +213,30 @@ cdef class SetFile:
         """Reads and checks every page. ``progress(done_pages)`` is called between stretches and may raise to stop."""
         cdef core.hs_set_error error
         cdef core.hs_set_status status = core.HS_SET_OK
-        cdef core.hs_set_page *page = <core.hs_set_page *>malloc(sizeof(core.hs_set_page))
-        cdef uint64_t number, end
-        if page == NULL:
+        cdef uint8_t *pages = <uint8_t *>malloc(<size_t>core.HS_SET_WINDOW_PAGES * core.HS_SET_PAGE_BYTES)
+        cdef uint64_t number, end, step
+        if pages == NULL:
             raise MemoryError
         self.enter()
         try:
-            page.number = 0
             number = 1
             while number <= self.set.page_count:
                 end = min(number + 4096, self.set.page_count + 1)
                 with nogil:
                     while number < end and status == core.HS_SET_OK:
-                        status = core.hs_set_read_page(&self.set, number, page, &error)
-                        number += 1
+                        step = core.hs_set_section_run(&self.set, number)
+                        if step > end - number:
+                            step = end - number
+                        if step > <uint64_t>core.HS_SET_WINDOW_PAGES:
+                            step = core.HS_SET_WINDOW_PAGES
+                        status = core.hs_set_read_pages(&self.set, number, step, pages, &error)
+                        number += step
                 if status != core.HS_SET_OK:
                     self.raise_for(&error)
                 if progress is not None:
                     progress(number - 1)
         finally:
-            free(page)
+            free(pages)
             self.leave()
 
     cdef int check_kind(self, unsigned kind) except -1:
@@ -246,63 +252,47 @@ cdef class SetFile:
             raise SetError(f"{shown(self.path)}: the digest kind was not loaded")
         return 0
 
-    def probe_into(self, unsigned kind, const uint8_t[::1] digests not None, uint8_t[::1] may_match not None):
+    def probe_into(self, unsigned kind, const uint8_t[::1] digests not None, uint8_t[::1] may_match not None, int threads=1):
         """Filter only. ``digests``: n packed digests; ``may_match``: n bytes, set to 1 or 0. Returns how many may match."""
-        cdef unsigned width = core.hs_set_digest_width(kind)
-        cdef uint64_t count, found
-        self.check_loaded(kind)
-        count = may_match.shape[0]
-        if <uint64_t>digests.shape[0] != count * width:
-            raise ValueError(f"{digests.shape[0]} bytes are not {count} digests of {width} bytes")
-        if count == 0:
+        cdef Batch batch = self.batch(kind, digests, may_match.shape[0])
+        if batch.count == 0:
             return 0
+        batch.may_match = &may_match[0]
         self.enter()
         try:
-            with nogil:
-                found = core.hs_set_probe(&self.set, kind, &digests[0], count, &may_match[0])
+            return in_parts(batch.probe, parts_for(batch.count, threads))
         finally:
             self.leave()
-        return found
 
-    def lookup_into(self, unsigned kind, const uint8_t[::1] digests not None, int64_t[::1] entries not None):
-        """``digests``: n packed digests; ``entries``: n numbers, each set to the first entry or -1. GIL released once."""
-        cdef unsigned width = core.hs_set_digest_width(kind)
-        cdef uint64_t count = entries.shape[0], found = 0
-        cdef uint8_t *may = NULL
-        cdef core.hs_set_candidate *candidates = NULL
-        cdef core.hs_set_page *page = NULL
-        cdef core.hs_set_error error
-        cdef core.hs_set_status status = core.HS_SET_OK
-        self.check_loaded(kind)
-        if <uint64_t>digests.shape[0] != count * width:
-            raise ValueError(f"{digests.shape[0]} bytes are not {count} digests of {width} bytes")
-        if count == 0:
+    def lookup_into(self, unsigned kind, const uint8_t[::1] digests not None, int64_t[::1] entries not None, int threads=1):
+        """``digests``: n packed digests; ``entries``: n numbers, each set to the first entry or -1. Without the GIL."""
+        cdef Batch batch = self.batch(kind, digests, entries.shape[0])
+        cdef int parts = parts_for(batch.count, threads)
+        if batch.count == 0:
             return
         self.enter()
         try:
-            may = <uint8_t *>malloc(count)
-            page = <core.hs_set_page *>malloc(sizeof(core.hs_set_page))
-            if may == NULL or page == NULL:
-                raise MemoryError
-            with nogil:
-                found = core.hs_set_probe(&self.set, kind, &digests[0], count, may)
-            if found:
-                candidates = <core.hs_set_candidate *>malloc(found * sizeof(core.hs_set_candidate))
-                if candidates == NULL:
-                    raise MemoryError
-            with nogil:
-                page.number = 0
-                memset(&entries[0], 0xff, count * sizeof(int64_t))
-                if found:
-                    core.hs_set_collect(&self.set, kind, &digests[0], may, count, candidates)
-                    status = core.hs_set_confirm(&self.set, kind, &digests[0], candidates, found, &entries[0], page, &error)
-            if status != core.HS_SET_OK:
-                self.raise_for(&error)
+            batch.own_memory()
+            batch.entries = &entries[0]
+            if in_parts(batch.probe, parts):
+                # By ranges of digests, not of the batch: each page is then read and checked by one thread, once.
+                in_parts(batch.confirm, parts)
         finally:
-            free(may)
-            free(candidates)
-            free(page)
             self.leave()
+
+    cdef Batch batch(self, unsigned kind, const uint8_t[::1] digests, uint64_t count):
+        cdef unsigned width = core.hs_set_digest_width(kind)
+        cdef Batch batch
+        self.check_loaded(kind)
+        if <uint64_t>digests.shape[0] != count * width:
+            raise ValueError(f"{digests.shape[0]} bytes are not {count} digests of {width} bytes")
+        batch = Batch.__new__(Batch)
+        batch.file = self
+        batch.kind = kind
+        batch.width = width
+        batch.count = count
+        batch.digests = &digests[0] if count else NULL
+        return batch
 
     def find(self, unsigned kind, bytes digest not None):
         """One digest: None, or the numbers of all its entries in order. Nothing is read for most unlisted digests."""
@@ -370,6 +360,106 @@ cdef class SetFile:
         return digests, entry.size if entry.has_size else None, entry.group, bool(entry.group_in_refs)
 
 
+cdef class Batch:
+    """One batch of digests on its way through filter and table, in parts that any threads may work on at once."""
+
+    cdef SetFile file
+    cdef unsigned kind, width
+    cdef uint64_t count
+    cdef const uint8_t *digests
+    cdef uint8_t *may_match
+    cdef uint8_t *memory  # may_match, where it is this object's own
+    cdef int64_t *entries
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    cdef int own_memory(self) except -1:
+        self.may_match = self.memory = <uint8_t *>malloc(self.count)
+        if self.memory == NULL:
+            raise MemoryError
+        return 0
+
+    def probe(self, unsigned part, unsigned parts):
+        """The filter for one stretch of the batch; its entries become -1. Returns how many may match."""
+        cdef uint64_t start = self.count // parts * part
+        cdef uint64_t length = (self.count if part + 1 == parts else self.count // parts * (part + 1)) - start
+        cdef uint64_t found
+        with nogil:
+            found = core.hs_set_probe(&self.file.set, self.kind, self.digests + start * self.width, length,
+                                      self.may_match + start)
+            if self.entries != NULL:
+                memset(self.entries + start, 0xff, length * sizeof(int64_t))
+        return found
+
+    def confirm(self, unsigned part, unsigned parts):
+        """The table for the filter hits in one range of digests."""
+        cdef core.hs_set_candidate *candidates = NULL
+        cdef core.hs_set_window *window = NULL
+        cdef core.hs_set_error error
+        cdef core.hs_set_status status = core.HS_SET_OK
+        cdef uint64_t found
+        with nogil:
+            found = core.hs_set_collect(&self.file.set, self.kind, self.digests, self.may_match, self.count, part, parts, NULL)
+        if not found:
+            return 0
+        try:
+            candidates = <core.hs_set_candidate *>malloc(found * sizeof(core.hs_set_candidate))
+            window = <core.hs_set_window *>malloc(sizeof(core.hs_set_window))
+            if candidates == NULL or window == NULL:
+                raise MemoryError
+            with nogil:
+                window.page.number = 0
+                core.hs_set_collect(&self.file.set, self.kind, self.digests, self.may_match, self.count, part, parts, candidates)
+                status = core.hs_set_confirm(&self.file.set, self.kind, self.digests, candidates, found, self.entries, window,
+                                             &error)
+            if status != core.HS_SET_OK:
+                self.file.raise_for(&error)
+        finally:
+            free(candidates)
+            free(window)
+        return 0
+
+
+cdef int parts_for(uint64_t count, int threads) except -1:
+    if threads < 1:
+        raise ValueError(f"threads is a number of at least 1, not {threads}")
+    # A thread costs about 100 microseconds to start, what some 10,000 digests cost.
+    return max(1, min(threads, count // 65536))
+
+
+cdef object in_parts(object work, int parts):
+    """``work(part, parts)`` for every part, the first in this thread; the sum of what they return. Raises what one raised."""
+    if parts == 1:
+        return work(0, 1)
+    results, problems = [0] * parts, []
+
+    def run(part):
+        try:
+            results[part] = work(part, parts)
+        except BaseException as problem:
+            problems.append(problem)
+
+    threads = []
+    try:
+        for part in range(1, parts):
+            thread = threading.Thread(target=run, args=(part,), name="hashsieve-lookup", daemon=True)
+            thread.start()
+            threads.append(thread)
+        run(0)
+    finally:
+        # Whatever comes: they work on the caller's memory, so nobody leaves before they have.
+        for thread in threads:
+            while thread.is_alive():
+                try:
+                    thread.join()
+                except BaseException as problem:
+                    problems.append(problem)
+    if problems:
+        raise problems[0]
+    return sum(results)
+
+
 def sha256_once(const uint8_t[::1] data not None, bint portable=False):
     """SHA-256 of a buffer by the native code: by the chosen kernel, or by the portable one."""
     cdef uint8_t digest[32]
@@ -380,6 +470,26 @@ def sha256_once(const uint8_t[::1] data not None, bint portable=False):
     with nogil:
         core.hs_sha256_once(compress, p, length, digest)
     return PyBytes_FromStringAndSize(<char *>digest, 32)
+
+
+def page_hashes(const uint8_t[::1] set_id not None, unsigned section, uint64_t first, const uint8_t[::1] pages not None, uint32_t features=0xffffffff):
+    """Tests: hashes of packed pages as the page list holds them, 16 bytes each; numbers count up from ``first``."""
+    cdef size_t count = pages.shape[0] // core.HS_SET_PAGE_BYTES, i
+    if set_id.shape[0] != 16 or not count or pages.shape[0] % core.HS_SET_PAGE_BYTES:
+        raise ValueError("a set id of 16 bytes and whole pages")
+    out = bytearray(count * core.HS_SET_HASH_BYTES)
+    cdef uint8_t[::1] to = out
+    numbers = array("Q", range(first, first + count))
+    cdef uint64_t[::1] numbered = numbers
+    cdef const uint8_t **at = <const uint8_t **>malloc(count * sizeof(const uint8_t *))
+    if at == NULL:
+        raise MemoryError
+    for i in range(count):
+        at[i] = &pages[i * core.HS_SET_PAGE_BYTES]
+    core.hs_set_hash_pages(&set_id[0], section, &numbered[0], at, count, core.hs_cpu_features() & features,
+                           <uint8_t (*)[16]>&to[0])
+    free(at)
+    return bytes(out)
 
 
 def probe_agrees(const uint8_t[::1] blocks not None, const uint8_t[::1] digests not None, unsigned width):

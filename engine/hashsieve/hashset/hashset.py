@@ -130,8 +130,8 @@ class HashSet:
         """Is the filter of this kind in memory?"""
         return self._file.loaded(_kind(kind).code)
 
-    def lookup(self, digests: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.int64]:
-        """First entry number of each digest, or -1.
+    def lookup(self, digests: npt.NDArray[np.uint8], kind: str, *, threads: int = 1) -> npt.NDArray[np.int64]:
+        """First entry number of each digest, or -1. *threads*: as many share a large batch.
 
         *digests*: uint8 array of shape (n, d) where d is the kind's length in bytes; result: int64 array of shape (n,).
         A kind that the set does not have gives all -1. Numbers below :attr:`entry_count` are listed entries; the
@@ -139,28 +139,21 @@ class HashSet:
         """
         import numpy as np
 
-        code = _kind(kind)
-        if digests.ndim != 2 or digests.shape[1] != code.size_bytes or digests.dtype != np.uint8:
-            raise UsageError(
-                f"{code} digests come as a uint8 array of shape (n, {code.size_bytes}), "
-                f"not {digests.dtype} {digests.shape}"
-            )
+        code = _checked_batch(digests, kind, threads)
         if not len(digests) or code not in self.kinds:
             return np.full(len(digests), -1, dtype=np.int64)
         out = np.empty(len(digests), dtype=np.int64)
-        self._file.lookup_into(code.code, np.ascontiguousarray(digests).reshape(-1), out)
+        self._file.lookup_into(code.code, np.ascontiguousarray(digests).reshape(-1), out, threads)
         return out
 
-    def may_match(self, digests: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.bool_]:
+    def may_match(self, digests: npt.NDArray[np.uint8], kind: str, *, threads: int = 1) -> npt.NDArray[np.bool_]:
         """The filter's answer alone: bool array (n,); False is certain, True errs at the rate :meth:`filter_fpr`."""
         import numpy as np
 
-        code = _kind(kind)
-        if digests.ndim != 2 or digests.shape[1] != code.size_bytes or digests.dtype != np.uint8:
-            raise UsageError(f"{code} digests come as a uint8 array of shape (n, {code.size_bytes})")
+        code = _checked_batch(digests, kind, threads)
         out = np.zeros(len(digests), dtype=np.uint8)
         if len(digests) and code in self.kinds:
-            self._file.probe_into(code.code, np.ascontiguousarray(digests).reshape(-1), out)
+            self._file.probe_into(code.code, np.ascontiguousarray(digests).reshape(-1), out, threads)
         return out.view(np.bool_)
 
     def find(self, kind: str, digest: bytes) -> list[int] | None:
@@ -348,6 +341,17 @@ def _kind(name: str) -> DigestKind:
         return DigestKind(name)
     except ValueError:
         raise UsageError(f"unknown digest kind {name!r}; known: {', '.join(DigestKind)}") from None
+
+
+def _checked_batch(digests: npt.NDArray[np.uint8], kind: str, threads: int) -> DigestKind:
+    code = _kind(kind)
+    if digests.ndim != 2 or digests.shape[1] != code.size_bytes or digests.dtype != "uint8":
+        raise UsageError(
+            f"{code} digests come as a uint8 array of shape (n, {code.size_bytes}), not {digests.dtype} {digests.shape}"
+        )
+    if threads < 1:
+        raise UsageError(f"threads is a number of at least 1, not {threads}")
+    return code
 
 
 def _date(seconds: int) -> str | None:
