@@ -34,7 +34,7 @@ KERNELS = ["hs_sha256", "hs_md5", "hs_sha1", "hs_sha256_lanes", "hs_kernels"]
 CORE = {
     "_cpu": ["hs_cpu"],
     "_build": ["hs_cpu", "hs_os", *KERNELS, "hs_bloom", "hs_sort", "hs_set"],
-    "_lookup": ["hs_cpu", "hs_os", *KERNELS, "hs_bloom", "hs_sort", "hs_set"],
+    "_lookup": ["hs_cpu", "hs_os", *KERNELS, "hs_bloom", "hs_sort", "hs_set", "hs_hex"],
     "_scan": [
         "hs_cpu",
         "hs_os",

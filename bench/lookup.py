@@ -10,6 +10,7 @@ takes them, made beforehand: one array for hashsieve and numpy, a list of bytes 
 * hashsieve, present keys -- the other end: every digest is listed
 * hashsieve, open -- wall time of opening the set, file in the page cache, and what private memory it then holds
   beyond page list and filter (a process of its own)
+* hashsieve lookup - -- the same absent digests as lines of text through the command, start and opening included, wall time
 * Python set -- exact, all digests as objects in memory
 * pybloomfiltermmap3, rbloom -- Bloom filters of about the same false-positive rate, unconfirmed
 * sqlite3 -- BLOB primary key WITHOUT ROWID, page cache large enough for all of it
@@ -191,6 +192,20 @@ def opening(path: Path, rounds: int) -> dict[str, float]:
     return {"open_ms": round(statistics.median(walls[1:]), 1), "beyond_filter_mib": round(beyond / 2**20, 1)}
 
 
+def lines_per_second(path: Path, absent: np.ndarray[Any, Any], folder: Path) -> float:
+    """Lines that ``hashsieve lookup --json -`` answers a second, of ten times the digests given."""
+    text = folder / "lines.txt"
+    with text.open("wb") as file:
+        lines = b"".join(row.tobytes().hex().encode() + b"\n" for row in absent)
+        for _ in range(10):
+            file.write(lines)
+    command = [sys.executable, "-m", "hashsieve", "lookup", "--json", "-s", str(path), "-"]
+    with text.open("rb") as source, (folder / "answers").open("wb") as answers:
+        start = time.perf_counter()
+        subprocess.run(command, stdin=source, stdout=answers, check=True)
+        return 10 * len(absent) / (time.perf_counter() - start)
+
+
 def measure(given: argparse.Namespace, entries: int, sets: Path, folder: Path) -> dict[str, Any]:
     """All figures for one size."""
     rng = np.random.default_rng(2)
@@ -205,6 +220,7 @@ def measure(given: argparse.Namespace, entries: int, sets: Path, folder: Path) -
     path = set_of(entries, sets)
     result: dict[str, Any] = {"entries": entries, "set_file_bytes": path.stat().st_size}
     result |= opening(path, given.rounds)
+    result["command_lines_per_second"] = round(lines_per_second(path, absent, folder))
     with HashSet.open(path) as known:
         contenders = hashsieve_contenders(known, absent, present)
         versions = dict.fromkeys(contenders, version("hashsieve"))
@@ -252,6 +268,7 @@ def report(result: dict[str, Any], keys: int) -> None:
         figure = result["median"][label]
         line = f"{label:28}{figure:12.1f}{min(values):9.1f}{max(values):9.1f}{result['hits'][label]:10,}"
         print(f"{line}   {kept(figure, promised.get(label), 'ns') or result['versions'][label]}")
+    print(f"{'hashsieve lookup -':28}{result['command_lines_per_second'] / 1e6:12.1f} million lines a second")
     for label, figure, promise, unit in (
         ("hashsieve, open", result["open_ms"], PROMISED_OPEN_MS.get(entries), "ms"),
         ("hashsieve, memory beyond", result["beyond_filter_mib"], PROMISED_MEMORY_MIB, "MiB"),

@@ -126,6 +126,9 @@ class SetFile:
         ``entries`` hold nothing of use.
         """
 
+    def mark_listed(self, kind: int, digests: Buffer, flags: Buffer, threads: int = 1) -> int:
+        """Sets the byte of each listed digest in ``flags`` to 1 and leaves the others. Returns how many are listed."""
+
     def find(self, kind: int, digest: bytes) -> list[int] | None:
         """One digest: None, or the numbers of all its entries, rising. Most unlisted digests cost no read."""
 
@@ -134,6 +137,35 @@ class SetFile:
 
         ``number`` runs from 0 to ``header["entries"]``, the last being the test entry. The group is a number in
         :meth:`groups`, or an offset for :meth:`refs`.
+        """
+
+@final
+class DigestLines:
+    """A stretch of text with a hexadecimal digest on each line, and the text of the answers to it.
+
+    A line is blank, a digest of 16, 20 or 32 bytes (32, 40 or 64 digits of either case, white space around them), or
+    something else. Source: ext/core/hs_hex.c.
+    """
+
+    def __init__(self, text: bytes, last: bool, room: int = 65536) -> None:
+        """Takes at most ``room`` lines. What follows the last line feed counts only when it is the ``last`` text."""
+    consumed: int
+    """Bytes of the text that the lines take."""
+
+    def __len__(self) -> int:
+        """Number of lines."""
+
+    def digests_of(self, width: int) -> memoryview:
+        """The digests of this width, packed, in the order of their lines."""
+
+    def answer(
+        self, before: dict[int, bytes], after: dict[int, bytes], hits: dict[int, bytearray]
+    ) -> tuple[bytes, tuple[int, int, bytes] | None]:
+        """Goes on to the next line that is something else, or a digest whose flag in ``hits`` is set.
+
+        Everything passed on the way is a miss: before + digits in lower case + after, by width. Returns the text of the
+        misses and (line from 0, place among the digests of its width, digest), or (line from 0, -1, text of the line)
+        for a line that is something else, or None at the end.
         """
 
 def sha256_once(data: Buffer, portable: bool = False) -> bytes:

@@ -4,11 +4,12 @@ Buffers and lifetimes live here; hs_set.c does the work without the GIL. ``close
 lookup in another thread: the last one out frees it.
 """
 
+from cpython.bytearray cimport PyByteArray_AsString
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize, PyBytes_Size
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cimport hashsieve.core as core
 
@@ -280,6 +281,28 @@ cdef class SetFile:
         finally:
             self.leave()
 
+    def mark_listed(self, unsigned kind, const uint8_t[::1] digests not None, uint8_t[::1] flags not None, int threads=1):
+        """Sets ``flags[i]`` to 1 for each digest that is listed, and leaves the others. Returns how many are."""
+        cdef Batch batch = self.batch(kind, digests, flags.shape[0])
+        cdef int parts = parts_for(batch.count, threads)
+        cdef uint64_t i, found = 0
+        if batch.count == 0:
+            return 0
+        self.enter()
+        try:
+            batch.own_memory()
+            batch.own_entries()
+            if in_parts(batch.probe, parts):
+                in_parts(batch.confirm, parts)
+                with nogil:
+                    for i in range(batch.count):
+                        if batch.entries[i] >= 0:
+                            flags[i] = 1
+                            found += 1
+        finally:
+            self.leave()
+        return found
+
     cdef Batch batch(self, unsigned kind, const uint8_t[::1] digests, uint64_t count):
         cdef unsigned width = core.hs_set_digest_width(kind)
         cdef Batch batch
@@ -370,13 +393,21 @@ cdef class Batch:
     cdef uint8_t *may_match
     cdef uint8_t *memory  # may_match, where it is this object's own
     cdef int64_t *entries
+    cdef int64_t *entry_memory
 
     def __dealloc__(self):
         free(self.memory)
+        free(self.entry_memory)
 
     cdef int own_memory(self) except -1:
         self.may_match = self.memory = <uint8_t *>malloc(self.count)
         if self.memory == NULL:
+            raise MemoryError
+        return 0
+
+    cdef int own_entries(self) except -1:
+        self.entries = self.entry_memory = <int64_t *>malloc(self.count * sizeof(int64_t))
+        if self.entry_memory == NULL:
             raise MemoryError
         return 0
 
@@ -458,6 +489,111 @@ cdef object in_parts(object work, int parts):
     if problems:
         raise problems[0]
     return sum(results)
+
+
+cdef class DigestLines:
+    """A stretch of text with a digest on each line, and the text of answers to it."""
+
+    cdef bytes text
+    cdef core.hs_hex_line *lines
+    cdef size_t line_count
+    cdef uint8_t *digests[3]
+    cdef size_t counts[3]
+    cdef size_t reached[3]  # digests passed by `answer`
+    cdef size_t reached_line
+    cdef readonly size_t consumed
+    cdef list held
+
+    def __cinit__(self, bytes text not None, bint last, size_t room=65536):
+        cdef size_t length = len(text)
+        cdef const uint8_t *p = <const uint8_t *>PyBytes_AsString(text)
+        cdef unsigned slot, width
+        if length >= 1 << 31:
+            raise ValueError("text comes in stretches of less than 2 GiB")
+        self.text = text
+        self.held = []
+        self.lines = <core.hs_hex_line *>malloc(max(room, 1) * sizeof(core.hs_hex_line))
+        if self.lines == NULL:
+            raise MemoryError
+        for slot, width in enumerate((16, 20, 32)):
+            packed = bytearray(length // (2 * width) * width + width)
+            self.held.append(packed)
+            self.digests[slot] = <uint8_t *>PyByteArray_AsString(packed)
+            self.reached[slot] = 0
+        with nogil:
+            self.line_count = core.hs_hex_lines(p, length, last, self.lines, room, self.digests, self.counts, &self.consumed)
+
+    def __dealloc__(self):
+        free(self.lines)
+
+    def __len__(self):
+        return self.line_count
+
+    def digests_of(self, unsigned width):
+        """The digests of this width, packed, in the order of their lines."""
+        cdef int slot = core.hs_hex_slot(width)
+        return memoryview(self.held[slot])[:self.counts[slot] * width]
+
+    def answer(self, dict before, dict after, dict hits):
+        """The text for all lines up to the next that is no plain miss, and that line: see the stub."""
+        cdef const uint8_t *pre[3]
+        cdef const uint8_t *post[3]
+        cdef const uint8_t *hit[3]
+        cdef size_t pre_bytes[3]
+        cdef size_t post_bytes[3]
+        cdef size_t reached[3]
+        cdef size_t need = 0, at = self.reached_line, line
+        cdef unsigned slot, width, what
+        cdef bytes piece
+        cdef bytearray flags
+        for slot, width in enumerate((16, 20, 32)):
+            piece = before[width]
+            pre[slot], pre_bytes[slot] = <const uint8_t *>PyBytes_AsString(piece), len(piece)
+            piece = after[width]
+            post[slot], post_bytes[slot] = <const uint8_t *>PyBytes_AsString(piece), len(piece)
+            flags = hits[width]
+            if <size_t>len(flags) < self.counts[slot]:
+                raise ValueError("a flag for every digest")
+            hit[slot] = <const uint8_t *>PyByteArray_AsString(flags)
+            reached[slot] = self.reached[slot]
+        with nogil:
+            while at < self.line_count:
+                what = self.lines[at].what
+                if what == core.HS_LINE_OTHER:
+                    break
+                if what != core.HS_LINE_BLANK:
+                    slot = core.hs_hex_slot(what)
+                    if hit[slot][reached[slot]]:
+                        break
+                    reached[slot] += 1
+                    need += pre_bytes[slot] + 2 * what + post_bytes[slot]
+                at += 1
+        out = PyBytes_FromStringAndSize(NULL, need)
+        cdef uint8_t *to = <uint8_t *>PyBytes_AsString(out)
+        with nogil:
+            for line in range(self.reached_line, at):
+                what = self.lines[line].what
+                if what == core.HS_LINE_BLANK:
+                    continue
+                slot = core.hs_hex_slot(what)
+                memcpy(to, pre[slot], pre_bytes[slot])
+                to += pre_bytes[slot]
+                core.hs_hex_encode(self.digests[slot] + self.reached[slot] * what, what, to)
+                self.reached[slot] += 1
+                to += 2 * what
+                memcpy(to, post[slot], post_bytes[slot])
+                to += post_bytes[slot]
+        if at == self.line_count:
+            self.reached_line = at
+            return out, None
+        self.reached_line = at + 1
+        what = self.lines[at].what
+        if what == core.HS_LINE_OTHER:
+            return out, (at, -1, self.text[self.lines[at].start:self.lines[at].start + self.lines[at].length])
+        slot = core.hs_hex_slot(what)
+        digest = PyBytes_FromStringAndSize(<char *>self.digests[slot] + self.reached[slot] * what, what)
+        self.reached[slot] += 1
+        return out, (at, self.reached[slot] - 1, digest)
 
 
 def sha256_once(const uint8_t[::1] data not None, bint portable=False):

@@ -219,6 +219,18 @@ cdef extern from "hs_set.h" nogil:
     unsigned hs_set_digest_width(unsigned kind)
     unsigned hs_set_width_of(uint64_t largest)
 
+# ---------------------------------------------------------------- hs_hex.h
+cdef extern from "hs_hex.h" nogil:
+    enum:
+        HS_LINE_BLANK, HS_LINE_OTHER
+    ctypedef struct hs_hex_line:
+        uint32_t start, length
+        uint8_t what
+    size_t hs_hex_lines(const uint8_t *text, size_t length, int last, hs_hex_line *lines, size_t room,
+                        uint8_t *const *digests, size_t *counts, size_t *consumed)
+    void hs_hex_encode(const uint8_t *bytes, size_t count, uint8_t *text)
+    int hs_hex_slot(unsigned width)
+
 # ---------------------------------------------------------------- hs_kernels.h, hs_pipe.h
 cdef extern from "hs_kernels.h" nogil:
     enum:

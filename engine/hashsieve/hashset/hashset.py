@@ -156,6 +156,11 @@ class HashSet:
             self._file.probe_into(code.code, np.ascontiguousarray(digests).reshape(-1), out, threads)
         return out.view(np.bool_)
 
+    def mark_listed(self, kind: str, digests: bytes | memoryview, flags: bytearray) -> int:
+        """Sets the byte of every listed digest of the packed *digests* to 1; returns how many are. Needs no numpy."""
+        code = _kind(kind)
+        return self._file.mark_listed(code.code, digests, flags) if len(flags) and code in self.kinds else 0
+
     def find(self, kind: str, digest: bytes) -> list[int] | None:
         """Numbers of all entries that carry this digest, first to last, or None."""
         code = _kind(kind)
