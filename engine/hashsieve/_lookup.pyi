@@ -74,6 +74,11 @@ class SetFile:
 
     @property
     def closed(self) -> bool: ...
+    def file_state(self) -> str:
+        """Is the file still what it was when it was opened: ``same``, ``changed`` (written to), ``replaced`` (another
+        one lies under its name) or ``gone``.
+        """
+
     @property
     def header(self) -> Header: ...
     def meta(self) -> bytes:
@@ -99,6 +104,11 @@ class SetFile:
 
     def verify(self, progress: Callable[[int], object] | None = None) -> None:
         """Reads and checks every page. ``progress(done_pages)`` is called every 4096 pages and may raise to stop."""
+
+    def copy_into(self, fd: int) -> None:
+        """Writes the whole file to a descriptor. Every page is checked on its way; only the signatures in the root page
+        are for whoever opens the copy to check. OSError: it cannot be written.
+        """
 
     def probe_into(
         self,

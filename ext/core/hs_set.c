@@ -152,6 +152,10 @@ static hs_set_status read_pages_of(const hs_set *set, const hs_section *section,
     return HS_SET_OK;
 }
 
+hs_set_status hs_set_read_raw(const hs_set *set, uint64_t offset, void *out, uint64_t length, hs_set_error *error) {
+    return read_exactly(set, offset, out, length, error);
+}
+
 uint64_t hs_set_section_run(const hs_set *set, uint64_t first) {
     const hs_section *section = section_of_page(set, first);
     return section ? section->offset / HS_SET_PAGE_BYTES + pages_of(section->length) - first : 0;

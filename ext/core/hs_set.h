@@ -136,6 +136,9 @@ hs_set_status hs_set_read_page(const hs_set *set, uint64_t page, hs_set_page *ou
  * side by side and cost half as much a page. */
 hs_set_status hs_set_read_pages(const hs_set *set, uint64_t first, uint64_t count, uint8_t *bytes, hs_set_error *error);
 
+/* Reads `length` bytes at `offset` of the file without checking them: for what only the whole root covers. */
+hs_set_status hs_set_read_raw(const hs_set *set, uint64_t offset, void *out, uint64_t length, hs_set_error *error);
+
 /* The number of pages from `first` on, `first` included, that belong to the same section; 0: outside of every section. */
 uint64_t hs_set_section_run(const hs_set *set, uint64_t first);
 

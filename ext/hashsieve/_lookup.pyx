@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize, PyBytes_
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 cimport hashsieve.core as core
 
@@ -40,6 +40,8 @@ cdef class SetFile:
     cdef bint open_
     cdef bint ready[4]  # set under the GIL when a kind is loaded: a lookup in another thread sees all of it or nothing
     cdef int users
+    cdef str absolute
+    cdef object stat_at_open
 
     def __init__(self, path, *, os_capsule=None):
         cdef core.hs_set_error error
@@ -50,6 +52,7 @@ cdef class SetFile:
         if self.open_:
             raise ValueError("a set file object is opened once")
         self.path = os.fsdecode(path)
+        self.absolute = os.path.abspath(self.path)  # where file_state looks, wherever the process goes meanwhile
         memset(&error, 0, sizeof(error))
         try:
             # Not through the table: opening by path is Python's work (wide names on Windows), reading is core's.
@@ -62,6 +65,7 @@ cdef class SetFile:
         if status != core.HS_SET_OK:
             os.close(fd)
             self.raise_for(&error)
+        self.stat_at_open = os.fstat(fd)
         self.open_ = True
 
     def __dealloc__(self):
@@ -121,6 +125,21 @@ cdef class SetFile:
     def closed(self):
         """Was ``close`` called?"""
         return not self.open_
+
+    def file_state(self):
+        """Is the file still what it was when it was opened: ``same``, ``changed``, ``replaced`` or ``gone``."""
+        self.enter()
+        try:
+            now, then = os.fstat(self.set.fd), self.stat_at_open
+        finally:
+            self.leave()
+        if (now.st_size, now.st_mtime_ns) != (then.st_size, then.st_mtime_ns):
+            return "changed"
+        try:
+            there = os.stat(self.absolute)
+        except (OSError, ValueError):
+            return "gone"
+        return "same" if (there.st_dev, there.st_ino) == (then.st_dev, then.st_ino) else "replaced"
 
     @property
     def header(self):
@@ -239,6 +258,54 @@ cdef class SetFile:
         finally:
             free(pages)
             self.leave()
+
+    def copy_into(self, int fd):
+        """Writes the file to a descriptor; nothing reaches it that was not checked, the root page's signatures excepted."""
+        cdef core.hs_set_error error
+        cdef core.hs_set_status status = core.HS_SET_OK
+        cdef uint64_t number, step, stretch = 256
+        cdef uint8_t[::1] pages
+        cdef core.hs_sha256 hash_
+        cdef uint8_t root[32]
+        out = bytearray(stretch * core.HS_SET_PAGE_BYTES)
+        pages = out
+        self.enter()
+        try:
+            header = self.read_raw(0, core.HS_SET_PAGE_BYTES)
+            page_list = self.read_raw(self.set.page_list_offset,
+                                      self.set.file_bytes - core.HS_SET_PAGE_BYTES - self.set.page_list_offset)
+            core.hs_sha256_init(&hash_, self.set.compress)
+            core.hs_sha256_update(&hash_, <const uint8_t *>PyBytes_AsString(header), core.HS_SET_PAGE_BYTES)
+            core.hs_sha256_update(&hash_, <const uint8_t *>PyBytes_AsString(page_list), self.set.page_list_bytes)
+            core.hs_sha256_final(&hash_, root)
+            if memcmp(root, self.set.root, 32) or page_list[self.set.page_list_bytes:].strip(b"\0"):
+                raise SetDamagedError(f"{shown(self.path)}: was changed while it was open; install a good copy")
+            write_all(fd, header)
+            number = 1
+            while number <= self.set.page_count:
+                step = min(core.hs_set_section_run(&self.set, number), stretch)
+                with nogil:
+                    status = core.hs_set_read_pages(&self.set, number, step, &pages[0], &error)
+                if status != core.HS_SET_OK:
+                    self.raise_for(&error)
+                write_all(fd, memoryview(out)[:step * core.HS_SET_PAGE_BYTES])
+                number += step
+            write_all(fd, page_list)
+            write_all(fd, self.read_raw(self.set.file_bytes - core.HS_SET_PAGE_BYTES, core.HS_SET_PAGE_BYTES))
+        finally:
+            self.leave()
+
+    cdef bytes read_raw(self, uint64_t offset, uint64_t length):
+        """Bytes as they lie in the file, not checked."""
+        cdef core.hs_set_error error
+        cdef core.hs_set_status status
+        cdef bytes out = PyBytes_FromStringAndSize(NULL, length)
+        cdef char *to = PyBytes_AsString(out)
+        with nogil:
+            status = core.hs_set_read_raw(&self.set, offset, to, length, &error)
+        if status != core.HS_SET_OK:
+            self.raise_for(&error)
+        return out
 
     cdef int check_kind(self, unsigned kind) except -1:
         if kind < 1 or kind > 4:
@@ -594,6 +661,12 @@ cdef class DigestLines:
         digest = PyBytes_FromStringAndSize(<char *>self.digests[slot] + self.reached[slot] * what, what)
         self.reached[slot] += 1
         return out, (at, self.reached[slot] - 1, digest)
+
+
+cdef write_all(int fd, data):
+    rest = memoryview(data)
+    while len(rest):
+        rest = rest[os.write(fd, rest):]
 
 
 def sha256_once(const uint8_t[::1] data not None, bint portable=False):

@@ -164,7 +164,7 @@ cdef extern from "hs_set.h" nogil:
         uint8_t set_id[16]
         uint8_t seal_key_id[16]
         uint8_t root[32]
-        uint64_t page_count
+        uint64_t page_count, page_list_offset, page_list_bytes
         hs_section sections[1]
         unsigned section_count
         hs_set_kind kinds[4]
@@ -198,6 +198,7 @@ cdef extern from "hs_set.h" nogil:
                               hs_set_page *page, hs_set_error *error)
     hs_set_status hs_set_read_page(const hs_set *set, uint64_t page, hs_set_page *out, hs_set_error *error)
     hs_set_status hs_set_read_pages(const hs_set *set, uint64_t first, uint64_t count, uint8_t *bytes, hs_set_error *error)
+    hs_set_status hs_set_read_raw(const hs_set *set, uint64_t offset, void *out, uint64_t length, hs_set_error *error)
     uint64_t hs_set_section_run(const hs_set *set, uint64_t first)
     hs_set_status hs_set_find(const hs_set *set, unsigned kind, const uint8_t *digest, hs_set_page *page, int *found,
                               hs_set_hit *hit, hs_set_error *error)

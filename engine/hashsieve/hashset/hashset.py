@@ -67,6 +67,20 @@ class HashSet:
             raise
         return opened
 
+    @classmethod
+    def install(cls, path: Path, state_dir: Path, *, name: str | None = None, **open_options: Any) -> HashSet:
+        """Opens a private copy of a set file, made and verified first: nobody else can write to it, move it or cut it.
+
+        See :func:`hashsieve.hashset.install.install`; *open_options* are those of :meth:`open`.
+        """
+        from .install import install
+
+        return install(path, state_dir, name=name, **open_options)
+
+    def copy_into(self, fd: int) -> None:
+        """Writes the whole file to a descriptor, every page of it verified. Raises SetDamagedError or OSError."""
+        self._file.copy_into(fd)
+
     def _describe(self) -> None:
         try:
             meta: dict[str, Any] = json.loads(self._file.meta())
@@ -224,6 +238,12 @@ class HashSet:
     def verify(self, progress: Any = None) -> None:
         """Reads and checks every page of the file. ``progress(done_pages)`` may raise to stop early."""
         self._file.verify(progress)
+
+    def file_state(self) -> str:
+        """Is the file still what it was when it was opened: ``same``, ``changed`` (written to), ``replaced`` (another
+        one lies under its name) or ``gone``. Whichever: every answer comes from bytes that were checked.
+        """
+        return self._file.file_state()
 
     @property
     def page_count(self) -> int:
