@@ -28,7 +28,8 @@ __all__ = ["install", "open_installed"]
 
 _DIRECTORY = "sets"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-_COPY = re.compile(r"\.(?P<generation>[0-9]{19})\.(?P<root>[0-9a-f]{32})\.hset")
+_GENERATION_DIGITS = 19
+_COPY = re.compile(rf"\.(?P<generation>[0-9]{{{_GENERATION_DIGITS}}})\.(?P<root>[0-9a-f]{{32}})\.hset")
 _TEMPORARY = ".hashsieve-tmp"
 _TRIES = 5  # of following a pointer that another process moves at the same time
 
@@ -43,11 +44,13 @@ def install(path: Path, state_dir: Path, *, name: str | None = None, **open_opti
     Raises SetError and its kin naming *path* where the set cannot be used, OutputError where the copy cannot be
     written; what was installed before stays in use.
     """
+    own = _name_of(path, name)
     with HashSet.open(path, **(open_options | {"load": ()})) as source:
-        own = _name_of(path, name)
         directory = _private_directory(state_dir)
         with _alone(directory, own):
-            target = os.path.join(directory, f"{own}.{source.generation:019d}.{source.root.hex()[:32]}.hset")
+            target = os.path.join(
+                directory, f"{own}.{source.generation:0{_GENERATION_DIGITS}d}.{source.root.hex()[:32]}.hset"
+            )
             current = _pointed(directory, own)
             installed = _generation_of(current, own)
             if installed is not None and source.generation < installed and current != os.path.basename(target):
@@ -166,11 +169,8 @@ def _opened(target: str, root: bytes, open_options: dict[str, Any]) -> HashSet |
 
 def _copy(source: HashSet, target: str) -> None:
     with AtomicFile(target) as out:
-        try:
-            with out.problems():
-                source.copy_into(out.file.fileno())
-        except SetError:
-            raise
+        with out.problems():
+            source.copy_into(out.file.fileno())
         out.publish()
 
 
@@ -190,8 +190,9 @@ def _tidy(directory: str, name: str, keep: str) -> None:
         if entry.startswith(".") and entry.endswith(_TEMPORARY):
             # "." + the first 40 characters of the copy's name + "." + 16 digits + suffix; a pointer's are its writer's.
             copy = entry[1 : -len(_TEMPORARY)].rpartition(".")[0]
-            if not copy.startswith(f"{name}.") or not copy[len(name) + 1 :][:1].isdigit():
-                continue
+            generation = copy.removeprefix(f"{name}.")[:_GENERATION_DIGITS]
+            if not generation.isdigit() or len(generation) < _GENERATION_DIGITS:
+                continue  # where a long name cuts it short, the next copy of that name removes it
         elif _generation_of(entry, name) is None:
             continue
         with contextlib.suppress(OSError):  # open somewhere, on a system that minds: the next install tries again
