@@ -35,18 +35,32 @@ def matches_of_a_real_tree(quick: bool, save: Path) -> list[str]:
 
 
 def lookups(quick: bool, save: Path) -> list[str]:
-    """Absent and present keys against 10,000,000 entries."""
-    entries = "1000000" if quick else "10000000"
-    out = run("bench/lookup.py", "--entries", entries, "--no-save")
-    return [
-        f"lookups at {int(entries):,} entries: {line}" for line in out.splitlines() if "ns" in line or "FAILED" in line
-    ]
+    """Absent and present keys, opening and memory, at 1, 10 and 100 million entries."""
+    out = run("bench/lookup.py", "--no-save", *(["--entries", "1000000", "--rounds", "3"] if quick else []))
+    lines, at = [], ""
+    for line in out.splitlines():
+        at = line.partition(" against ")[2].partition(", CPU")[0] or at
+        if "promised" in line or "FAILED" in line:
+            lines.append(f"lookups at {at} entries: {' '.join(line.split())}")
+    return lines
 
 
 def damage(quick: bool, save: Path) -> list[str]:
     """No damaged set file gives a wrong answer or leaves the exception tree."""
     out = run("tests/format/fuzz_set_damage.py", "--seconds", "10" if quick else "120", "--seed", "7")
-    return [f"damaged sets: {out.splitlines()[-1] if out else 'no output'}"]
+    flips = run("tests/format/flip_bits.py", "--flips", "300" if quick else "5000")
+    return [f"damaged sets: {each.splitlines()[-1] if each else 'no output'}" for each in (out, flips)]
+
+
+def every_size(quick: bool, save: Path) -> list[str]:
+    """Members of sets of every size, found by a process that did not build them."""
+    return [] if quick else [f"sets of every size: {run('tests/model/every_size.py')}"]
+
+
+def replacements(quick: bool, save: Path) -> list[str]:
+    """A followed set, replaced under threads that look up."""
+    out = run("tests/format/replace_sets.py", "--replacements", "20" if quick else "200")
+    return [f"replaced sets: {out}"]
 
 
 def scans(quick: bool, save: Path) -> list[str]:
@@ -108,7 +122,7 @@ def main() -> None:
     options = parser.parse_args()
     options.save.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
-    for check in (matches_of_a_real_tree, lookups, damage, memory, kernels, scans, portable):
+    for check in (matches_of_a_real_tree, lookups, damage, every_size, replacements, memory, kernels, scans, portable):
         for line in check(options.quick, options.save):
             print(line, flush=True)
             lines.append(line)

@@ -14,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import set_bytes as sb
+from flip_bits import flip_bits
 from set_truth import Truth, make_truths
 
 from hashsieve._lookup import SetFile
@@ -142,6 +143,14 @@ def test_flips_in_every_page_are_found_by_verify_and_never_believed(truth, path)
                         HashSet.open(path)
                 os.pwrite(file.fileno(), data[at : at + 1], at)
     assert truth.open_and_hold_against(path)
+
+
+def test_single_bits_flipped_before_opening_and_while_open_never_change_an_answer(tmp_path):
+    """A part of the 5,000 that bench/prove.py has flipped."""
+    came = flip_bits(tmp_path, 360, seed=2, share=0.1)
+    assert came["refused to open"] > 20
+    assert came["refused to load"] > 5
+    assert came["questions refused"] > 20
 
 
 def test_pages_that_changed_places_or_came_from_another_set(truths, path, tmp_path):

@@ -18,6 +18,8 @@ from hashsieve.hashset.testfile import TEST_DIGESTS, TEST_LISTING, TEST_TEXT
 from hashsieve.model import KINDS, DigestKind, Listing, Record, Role
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "format"))
+sys.path.insert(0, str(Path(__file__).parent))
+import every_size
 from set_bytes import NAMES, ReferenceSet
 
 WIDTHS = {kind.value: kind.size_bytes for kind in KINDS}
@@ -455,3 +457,15 @@ def test_a_set_of_four_digests_takes_at_most_64_kib(folder):
         with compiled(folder, records) as known:
             check(known, records)
         assert (folder / "set.hset").stat().st_size <= 64 * 1024
+
+
+# ---------------------------------------------------------------- fresh processes
+
+EVERY_TENTH = [*range(12), *range(12, 301, 10), 254, 255, 256, 257, 258]
+
+
+def test_every_member_of_a_set_of_any_size_is_found_by_a_fresh_process():
+    """A part of what bench/prove.py has checked: all sizes to 300, 50 seeds at each boundary, sizes to 2 million."""
+    sets = [*every_size.small(EVERY_TENTH), *every_size.at_boundaries(every_size.BOUNDARIES[:8], 2)]
+    sets += [*every_size.at_boundaries(every_size.BOUNDARIES[8:], 1), ("random", "md5", 150_000, 1)]
+    assert every_size.in_a_fresh_process(sets) == len(sets)
