@@ -16,13 +16,15 @@ SetDamagedError (bytes disagree with the root or cannot be read), SetError (cann
 MemoryError, and ValueError for buffers and codes that do not fit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Final, TypedDict, final
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
+
+from ._seal import Seal
 
 META: Final[int]
 FILTER: Final[int]
@@ -32,6 +34,7 @@ SHARED: Final[int]
 ENTRIES: Final[int]
 GROUPS: Final[int]
 REFS: Final[int]
+SEALED: Final[int]
 SECTION_NAMES: Final[dict[int, str]]
 """Section types (docs/format/hset.md) and what messages call them."""
 
@@ -51,6 +54,11 @@ class Header(TypedDict):
     """32 bytes: the set's identity."""
     seal_key_id: bytes
     """16 bytes, zero where the set is not sealed."""
+    set_id: bytes
+    """16 bytes that tie pages and the sealed section to this set."""
+    sealed: bool
+    signatures: tuple[tuple[bytes, bytes], ...]
+    """(Ed25519 public key, signature of the root), as they stand in the file: not verified."""
     kinds: tuple[int, ...]
     shapes: tuple[tuple[int, int], ...]
     """(shape, number of entries) in the order of entries; a shape is a bit set of ``1 << (kind - 1)``, with 0x80 for
@@ -63,10 +71,17 @@ class SetFile:
     path: str
 
     def __init__(
-        self, path: str | bytes | PathLike[str] | PathLike[bytes], *, os_capsule: object | None = None
+        self,
+        path: str | bytes | PathLike[str] | PathLike[bytes],
+        *,
+        seals: Sequence[Seal] = (),
+        os_capsule: object | None = None,
     ) -> None:
-        """Checks header, section table, page list and root; loads no filter. ``os_capsule``: a table of system calls to
-        read through, named ``hashsieve.hs_os`` (tests).
+        """Checks header, section table, page list and root; loads no filter.
+
+        A sealed set takes a copy of the one of ``seals`` that it names, and wipes it when it is closed; SetSealError
+        without any, SetWrongKeyError without that one. ``os_capsule``: a table of system calls to read through, named
+        ``hashsieve.hs_os`` (tests).
         """
 
     def close(self) -> None:
@@ -81,6 +96,15 @@ class SetFile:
 
     @property
     def header(self) -> Header: ...
+    def keys(self, kind: int, digests: Buffer) -> bytes:
+        """What the kind's table holds for packed digests: they themselves, or in a sealed set 16 bytes each."""
+
+    def sealed_length(self) -> int:
+        """Length in bytes of the sealed section, 0 where there is none."""
+
+    def sealed_bytes(self, offset: int, length: int) -> bytes:
+        """``length`` bytes at ``offset`` of the sealed section as they are stored, checked against the root."""
+
     def meta(self) -> bytes:
         """The description section, checked: JSON in UTF-8."""
 
@@ -143,7 +167,8 @@ class SetFile:
         """One digest: None, or the numbers of all its entries, rising. Most unlisted digests cost no read."""
 
     def entry(self, number: int) -> tuple[dict[int, bytes], int | None, int, bool]:
-        """(digests by kind code, size in bytes or None, group, whether the group lies in the record id section).
+        """(digests by kind code, size in bytes or None, group, whether the group lies in the record id section); of a
+        sealed set (fingerprints by kind code, None, 0, False).
 
         ``number`` runs from 0 to ``header["entries"]``, the last being the test entry. The group is a number in
         :meth:`groups`, or an offset for :meth:`refs`.

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Final, Literal, Self, TypedDict, final
 
-from _typeshed import StrOrBytesPath, WriteableBuffer
+from _typeshed import ReadableBuffer, StrOrBytesPath, WriteableBuffer
 
 from ._lookup import SetFile
 
@@ -332,6 +332,10 @@ class Sizes:
     def add_set(self, set_file: SetFile) -> None:
         """Adds the sizes of all entries of a set, read and checked page by page. SetDamagedError when one cannot be
         read, or when an entry has none; UsageError once a pump uses them."""
+    def add_rows(self, rows: ReadableBuffer, row_bytes: int, size_bytes: int) -> None:
+        """Adds sizes from packed rows of ``row_bytes``, of which the first ``size_bytes`` are a size + 1,
+        little-endian. SetDamagedError when one is 0; UsageError once a pump uses them."""
+
     def __len__(self) -> int: ...
     def __contains__(self, size_bytes: int) -> bool: ...
 

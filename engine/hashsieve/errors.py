@@ -6,6 +6,8 @@ the command line ends with when nothing handles it. The tree is cut by what a ca
 * :class:`UsageError` -- the call is wrong; change the arguments.
 * :class:`ListError` -- a hash list cannot be imported; ask its custodian or correct the options.
 * :class:`SetError` -- a compiled hash set cannot be used; install a good one.
+* :class:`KeySourceError` -- a key is missing, or its file is open to others; correct that.
+* :class:`StateError` -- the memory of an agent is damaged; decide what becomes of it.
 * :class:`OutputError` -- a file could not be published; free space or choose another place.
 * :class:`ScanError` -- a scan cannot start or go on.
 
@@ -20,6 +22,7 @@ __all__ = [
     "ForkError",
     "HashsieveError",
     "KernelError",
+    "KeySourceError",
     "ListCutShortError",
     "ListEmptyError",
     "ListError",
@@ -29,8 +32,14 @@ __all__ = [
     "ScanError",
     "SetDamagedError",
     "SetError",
+    "SetExpiredError",
     "SetFormatError",
+    "SetRollbackError",
+    "SetSealError",
+    "SetSignatureError",
     "SetVersionError",
+    "SetWrongKeyError",
+    "StateError",
     "StoppedError",
     "UsageError",
 ]
@@ -93,6 +102,34 @@ class SetVersionError(SetFormatError):
 
 class SetDamagedError(SetError):
     """Bytes of the hash set do not agree with its page list or root, or cannot be read."""
+
+
+class SetSealError(SetError):
+    """The hash set is sealed and no key was given, or its sealed part does not open."""
+
+
+class SetWrongKeyError(SetSealError):
+    """The hash set was sealed with another key than those given."""
+
+
+class SetSignatureError(SetError):
+    """The hash set carries no valid signature of a trusted key, and one was demanded."""
+
+
+class SetRollbackError(SetError):
+    """The hash set is older than what was demanded, or than what was in use before."""
+
+
+class SetExpiredError(SetError):
+    """The end of the hash set's validity has passed, and a valid set was demanded."""
+
+
+class KeySourceError(HashsieveError):
+    """A key cannot be had from where it was said to be, or is not the kind of key that is needed."""
+
+
+class StateError(HashsieveError):
+    """What an agent remembers between runs cannot be read or written."""
 
 
 class OutputError(HashsieveError):

@@ -171,6 +171,7 @@ class Summary:
 
     ``incomplete`` counts outcomes that leave open whether the name is listed (what a named rule left out is not among
     them); ``complete`` is False when the scan was stopped before its end. ``started`` and ``ended`` are UTC, ISO 8601.
+    ``expired_sets`` are the paths of sets whose end of validity had passed when the scan ended.
     """
 
     seen: int
@@ -195,6 +196,7 @@ class Summary:
     gates: Mapping[str, int] = field(default_factory=dict)
     not_examined_reasons: Mapping[str, int] = field(default_factory=dict)
     specials: Mapping[str, int] = field(default_factory=dict)
+    expired_sets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

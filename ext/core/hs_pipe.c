@@ -185,7 +185,7 @@ static uint64_t *size_at(uint64_t *slots, size_t slot_count, uint64_t size) {
     }
 }
 
-static int sizes_add(hs_sizes *sizes, uint64_t size) {
+int hs_sizes_add(hs_sizes *sizes, uint64_t size) {
     if (sizes->count * 2 >= sizes->slot_count) {
         size_t grown_count = sizes->slot_count ? sizes->slot_count * 2 : 1024;
         uint64_t *grown = calloc(grown_count, sizeof *grown);
@@ -210,7 +210,7 @@ hs_set_status hs_sizes_add_set(hs_sizes *sizes, const hs_set *set, hs_set_page *
             hs_set_status status = hs_set_entry_at(set, shape->first_entry + n, page, &entry, error);
             if (status != HS_SET_OK) return status;
             if (!entry.has_size) return error->text = "an entry has no size", error->status = HS_SET_FORMAT;
-            if (!sizes_add(sizes, entry.size)) return error->text = "no memory for sizes", error->status = HS_SET_MEMORY;
+            if (!hs_sizes_add(sizes, entry.size)) return error->text = "no memory for sizes", error->status = HS_SET_MEMORY;
         }
     }
     return HS_SET_OK;
@@ -620,7 +620,7 @@ static unsigned code_of(const hs_pipe *pipe, unsigned position) {
 /* What the sets say about `count` finished slots; ruling[i] becomes the highest HS_LINK_* of its hits. */
 static void look_up(hs_pipe *pipe, slot *const *finished, unsigned count,
                     uint8_t digests[HS_PIPE_KINDS][HS_SLOTS_MAX * HS_DIGEST_BYTES_MAX], uint32_t *ruling) {
-    uint8_t may[HS_SLOTS_MAX];
+    uint8_t may[HS_SLOTS_MAX], room[HS_SLOTS_MAX * HS_FINGERPRINT_BYTES];
     for (unsigned i = 0; i < count; i++) ruling[i] = HS_LINK_NOTHING;
     for (unsigned k = 0; k < pipe->position_count; k++) {
         const unsigned code = code_of(pipe, k), width = hs_set_digest_width(code);
@@ -632,14 +632,16 @@ static void look_up(hs_pipe *pipe, slot *const *finished, unsigned count,
         for (unsigned n = 0; n < pipe->config.set_count; n++) {
             const hs_pipe_set *each = &pipe->sets[n];
             if (!each->set->kinds[code - 1].filter.blocks) continue;
-            if (!hs_set_probe(each->set, code, digests[k], count, may)) continue;
+            const uint8_t *keys = hs_set_keys(each->set, code, digests[k], count, room);
+            const unsigned key_width = each->set->kinds[code - 1].digest_width;
+            if (!hs_set_probe(each->set, code, keys, count, may)) continue;
             for (unsigned i = 0; i < count; i++) {
                 hs_set_hit hit;
                 hs_set_error error;
                 int found;
                 if (!may[i]) continue;
                 /* Damage is the caller's to report: it asks again and sees it. */
-                if (hs_set_find(each->set, code, digests[k] + i * width, &pipe->page, &found, &hit, &error) != HS_SET_OK) {
+                if (hs_set_find(each->set, code, keys + i * key_width, &pipe->page, &found, &hit, &error) != HS_SET_OK) {
                     ruling[i] = HS_LINK_ASK;
                     pipe->page.number = 0;
                     continue;

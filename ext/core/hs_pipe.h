@@ -89,6 +89,8 @@ typedef struct hs_sizes {
 void hs_sizes_clear(hs_sizes *sizes);
 /* Adds the sizes of all entries of a set. HS_SET_OK, or why not; HS_SET_FORMAT when an entry has no size. */
 hs_set_status hs_sizes_add_set(hs_sizes *sizes, const hs_set *set, hs_set_page *page, hs_set_error *error);
+/* Adds one size. 0: no memory. */
+int hs_sizes_add(hs_sizes *sizes, uint64_t size);
 int hs_sizes_have(const hs_sizes *sizes, uint64_t size);
 
 /* Does content that starts like this belong to an image, a video, or a container of them? Hand over the first

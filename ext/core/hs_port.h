@@ -164,6 +164,12 @@ HS_INLINE void hs_store_le(uint8_t *p, unsigned width, uint64_t x) {
     for (unsigned i = 0; i < width; i++) p[i] = (uint8_t)(x >> (8 * i));
 }
 
+/* Zeros that the compiler may not leave out: for keys. */
+HS_INLINE void hs_wipe(void *memory, size_t length) {
+    volatile uint8_t *p = memory;
+    while (length--) *p++ = 0;
+}
+
 /* High 64 bits of a 64 x 64 bit product: maps a uniform 64-bit value to 0..n-1 without division. */
 HS_INLINE uint64_t hs_mulhi64(uint64_t a, uint64_t b) {
 #if defined(__SIZEOF_INT128__)

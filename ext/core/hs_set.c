@@ -43,20 +43,6 @@ static hs_set_status read_exactly(const hs_set *set, uint64_t offset, void *out,
     return HS_SET_OK;
 }
 
-void hs_set_hash_page(const uint8_t set_id[16], uint32_t section, uint64_t number, const uint8_t *page,
-                      hs_sha256_compress compress, uint8_t out[HS_SET_HASH_BYTES]) {
-    uint8_t prefix[28], digest[HS_SHA256_BYTES];
-    hs_sha256 s;
-    memcpy(prefix, set_id, 16);
-    hs_store32le(prefix + 16, section);
-    hs_store64le(prefix + 20, number);
-    hs_sha256_init(&s, compress);
-    hs_sha256_update(&s, prefix, sizeof prefix);
-    hs_sha256_update(&s, page, HS_SET_PAGE_BYTES);
-    hs_sha256_final(&s, digest);
-    memcpy(out, digest, HS_SET_HASH_BYTES);
-}
-
 void hs_set_hash_pages(const uint8_t set_id[16], uint32_t section, const uint64_t *numbers, const uint8_t *const *pages,
                        size_t count, uint32_t features, uint8_t (*out)[HS_SET_HASH_BYTES]) {
     /* The message is 28 bytes and the page: a first block with the page's first 36 bytes, 63 blocks straight from the page,
@@ -200,26 +186,42 @@ static int all_zero(const uint8_t *bytes, size_t length) {
     return !any;
 }
 
-static hs_set_status parse_header(hs_set *set, const uint8_t *h, hs_set_error *error) {
+static hs_set_status take_key(hs_set *set, const hs_seal *const *keys, unsigned key_count, hs_set_error *error) {
+    if (!key_count) return fail(error, HS_SET_SEALED, "the set is sealed, and no key was given", 0, 0);
+    for (unsigned i = 0; i < key_count; i++) {
+        if (memcmp(keys[i]->key_id, set->seal_key_id, sizeof set->seal_key_id) != 0) continue;
+        set->seal = hs_os_map_secret(sizeof *set->seal);
+        if (!set->seal) return fail(error, HS_SET_MEMORY, "no memory for the seal key", 0, 0);
+        *set->seal = *keys[i];
+        return HS_SET_OK;
+    }
+    return fail(error, HS_SET_WRONG_KEY, "the set was sealed with another key", 0, 0);
+}
+
+static hs_set_status parse_header(hs_set *set, const uint8_t *h, const hs_seal *const *keys, unsigned key_count,
+                                  hs_set_error *error) {
     if (memcmp(h, MAGIC, sizeof MAGIC) != 0) return bad(error, "not a hash set: the file does not start with its magic");
     if (hs_load32le(h + 16) != 0x01020304u) return bad(error, "the byte order mark is wrong");
     if (hs_load32le(h + 12) > HS_SET_VERSION)
         return fail(error, HS_SET_NEWER, "the set asks for a newer reader", 0, 0);
     if (hs_load32le(h + 8) < 1 || hs_load32le(h + 12) < 1) return bad(error, "format version 0 does not exist");
     if (hs_load32le(h + 20) != HS_SET_PAGE_BYTES) return bad(error, "the page size is not 4096");
+    memcpy(set->seal_key_id, h + 64, 16);
+    /* Before anything else: with another key nothing in the set means anything. */
+    if (!all_zero(set->seal_key_id, sizeof set->seal_key_id)) {
+        hs_set_status status = take_key(set, keys, key_count, error);
+        if (status != HS_SET_OK) return status;
+    }
     if (hs_load64le(h + 24) != set->file_bytes) return bad(error, "the length in the header is not the file's length");
     set->generation = hs_load64le(h + 32);
     set->valid_until = hs_load64le(h + 40);
     memcpy(set->set_id, h + 48, 16);
-    memcpy(set->seal_key_id, h + 64, 16);
     set->sizes_policy = hs_load32le(h + 80);
     set->section_count = hs_load32le(h + 84);
     set->entry_count = hs_load64le(h + 88);
     set->page_list_offset = hs_load64le(h + 96);
     set->page_list_bytes = hs_load64le(h + 104);
     set->filter_millibits = hs_load32le(h + 112);
-    if (!all_zero(set->seal_key_id, sizeof set->seal_key_id))
-        return fail(error, HS_SET_NEWER, "the set is sealed, which this version cannot open", 0, 0);
     if (set->generation >> 63) return bad(error, "impossible generation");
     if (set->valid_until > HS_SET_MAX_VALID_UNTIL) return bad(error, "impossible end of validity");
     if (set->sizes_policy > 1) return bad(error, "unknown sizes policy");
@@ -260,6 +262,7 @@ static hs_set_status parse_sections(hs_set *set, const uint8_t *header, hs_set_e
 
 /* Rows of `width` bytes, none across a page border: does `count` of them fill exactly the section's pages? */
 static int fits(const hs_section *s, unsigned width) {
+    if (!width) return s->length == HS_SET_PAGE_BYTES; /* nothing to store, in the one page that a section has at least */
     uint64_t per_page = HS_SET_PAGE_BYTES / width, pages = s->length / HS_SET_PAGE_BYTES;
     return s->length % HS_SET_PAGE_BYTES == 0 && s->count <= pages * per_page && s->count > (pages - 1) * per_page;
 }
@@ -268,7 +271,7 @@ static hs_set_status parse_kind_section(hs_set *set, const hs_section *s, hs_set
     unsigned code = s->id & 0xff;
     if (code < 1 || code > HS_SET_KINDS) return fail(error, HS_SET_FORMAT, "unknown digest kind", s->id, 0);
     hs_set_kind *kind = &set->kinds[code - 1];
-    kind->digest_width = hs_set_digest_width(code);
+    kind->digest_width = set->seal ? HS_FINGERPRINT_BYTES : hs_set_digest_width(code);
     switch (s->id >> 8) {
     case HS_SECTION_FILTER:
         if (s->length % HS_BLOOM_BLOCK_BYTES || s->count != s->length / HS_BLOOM_BLOCK_BYTES)
@@ -326,14 +329,36 @@ static hs_set_status parse_shape(hs_set *set, const hs_section *s, hs_set_error 
     out->row_width = (unsigned)(s->aux & 0xff);
     out->size_width = (unsigned)(s->aux >> 8 & 0xff);
     out->group_width = (unsigned)(s->aux >> 16 & 0xff);
-    if (s->aux >> 25 || out->row_width < 1 || out->row_width > 8 || out->size_width > 8 || out->group_width < 1 ||
-        out->group_width > 8)
+    /* Sizes and listings of a sealed set are sealed. */
+    int listed = set->seal ? out->group_width == 0 && out->size_width == 0 : out->group_width >= 1;
+    if (s->aux >> 25 || out->row_width < 1 || out->row_width > 8 || out->size_width > 8 || !listed || out->group_width > 8)
         return fail(error, HS_SET_FORMAT, "impossible entry layout", s->id, 0);
     out->width = (out->kinds - (unsigned)out->implicit) * out->row_width + out->size_width + out->group_width;
-    out->per_page = HS_SET_PAGE_BYTES / out->width;
+    out->per_page = out->width ? HS_SET_PAGE_BYTES / out->width : 0;
     if (!fits(s, out->width)) return fail(error, HS_SET_FORMAT, "the entries have the wrong length", s->id, 0);
     set->shape_count++;
     return HS_SET_OK;
+}
+
+static hs_set_status parse_sealed(hs_set *set, const hs_section *s, hs_set_error *error) {
+    uint64_t rest = s->length - HS_SEALED_SALT_BYTES, most = HS_SEALED_CHUNK_BYTES + HS_SEALED_TAG_BYTES;
+    if (s->length <= HS_SEALED_SALT_BYTES || s->aux != HS_SEALED_CHUNK_BYTES || s->count != rest / most + (rest % most != 0) ||
+        (rest % most && rest % most <= HS_SEALED_TAG_BYTES))
+        return fail(error, HS_SET_FORMAT, "the sealed section has the wrong length", s->id, 0);
+    set->sealed = s;
+    return HS_SET_OK;
+}
+
+/* Signatures are not covered by the root, which they sign: their form is all that can be checked here. */
+static int parse_signatures(hs_set *set, const uint8_t *trailer) {
+    uint32_t count = hs_load32le(trailer + 40);
+    if (count > HS_SET_MAX_SIGNATURES || hs_load32le(trailer + 44)) return 0;
+    memcpy(set->signatures, trailer + 48, count * HS_SET_SIGNATURE_BYTES);
+    set->signature_count = count;
+    if (count && all_zero(set->signatures[0], 32)) return 0; /* nobody's key: the number alone was changed */
+    for (unsigned i = 1; i < count; i++)
+        if (memcmp(set->signatures[i - 1], set->signatures[i], 32) >= 0) return 0;
+    return all_zero(trailer + 48 + count * HS_SET_SIGNATURE_BYTES, HS_SET_PAGE_BYTES - 48 - count * HS_SET_SIGNATURE_BYTES);
 }
 
 static unsigned lowest_kind(uint32_t shape) {
@@ -371,12 +396,16 @@ static hs_set_status assign_sections(hs_set *set, hs_set_error *error) {
         const hs_section *s = &set->sections[i];
         hs_set_status status = HS_SET_OK;
         unsigned type = s->id >> 8;
-        if ((type == HS_SECTION_META || type == HS_SECTION_GROUPS || type == HS_SECTION_REFS) && s->id & 0xff)
+        int listings = type == HS_SECTION_META || type == HS_SECTION_GROUPS || type == HS_SECTION_REFS;
+        if ((listings || type == HS_SECTION_SEALED) && s->id & 0xff)
             return fail(error, HS_SET_FORMAT, "a section that has no subject names one", s->id, 0);
+        if (set->seal ? listings : type == HS_SECTION_SEALED)
+            return fail(error, HS_SET_FORMAT, "a section that does not belong into this set", s->id, 0);
         switch (type) {
         case HS_SECTION_META: set->meta = s; break;
         case HS_SECTION_GROUPS: set->groups = s; break;
         case HS_SECTION_REFS: set->refs = s; break;
+        case HS_SECTION_SEALED: status = parse_sealed(set, s, error); break;
         case HS_SECTION_FILTER:
         case HS_SECTION_FENCES:
         case HS_SECTION_TABLE:
@@ -388,8 +417,8 @@ static hs_set_status assign_sections(hs_set *set, hs_set_error *error) {
         }
         if (status != HS_SET_OK) return status;
     }
-    if (!set->meta) return bad(error, "the description section is missing");
-    if (set->meta->length > HS_SET_MAX_META_BYTES) return bad(error, "the description section is impossibly long");
+    if (!set->meta && !set->sealed) return bad(error, "the description section is missing");
+    if (set->meta && set->meta->length > HS_SET_MAX_META_BYTES) return bad(error, "the description section is impossibly long");
     for (unsigned k = 0; k < HS_SET_KINDS; k++) {
         hs_set_kind *kind = &set->kinds[k];
         if (!kind->filter_section && !kind->fence_section && !kind->table_section && !kind->shared_section) continue;
@@ -408,10 +437,11 @@ static hs_set_status assign_sections(hs_set *set, hs_set_error *error) {
     return check_implicit(set, error);
 }
 
-static hs_set_status open_checked(hs_set *set, uint8_t *buffer, hs_set_error *error) {
+static hs_set_status open_checked(hs_set *set, uint8_t *buffer, const hs_seal *const *keys, unsigned key_count,
+                                  hs_set_error *error) {
     hs_set_status status = read_exactly(set, 0, buffer, HS_SET_PAGE_BYTES, error);
     if (status != HS_SET_OK) return status;
-    if ((status = parse_header(set, buffer, error)) != HS_SET_OK) return status;
+    if ((status = parse_header(set, buffer, keys, key_count, error)) != HS_SET_OK) return status;
     /* The root page first: a file that was cut or stretched is turned away before any memory is asked for. */
     uint8_t trailer[HS_SET_PAGE_BYTES];
     status = read_exactly(set, set->file_bytes - HS_SET_PAGE_BYTES, trailer, sizeof trailer, error);
@@ -430,14 +460,16 @@ static hs_set_status open_checked(hs_set *set, uint8_t *buffer, hs_set_error *er
     hs_sha256_final(&s, set->root);
     if (memcmp(trailer + 8, set->root, sizeof set->root) != 0)
         return fail(error, HS_SET_DAMAGED, "header and page list do not agree with the root", 0, 0);
-    if (!all_zero(trailer + 40, sizeof trailer - 40) ||
-        !all_zero(set->page_hashes + set->page_list_bytes, (size_t)(list_pages - set->page_list_bytes)))
+    if (!parse_signatures(set, trailer))
+        return fail(error, HS_SET_DAMAGED, "the signatures behind the root are not in order", 0, set->file_bytes / HS_SET_PAGE_BYTES - 1);
+    if (!all_zero(set->page_hashes + set->page_list_bytes, (size_t)(list_pages - set->page_list_bytes)))
         return fail(error, HS_SET_DAMAGED, "unused bytes behind the page list are not zero", 0, 0);
     if ((status = parse_sections(set, buffer, error)) != HS_SET_OK) return status;
     return assign_sections(set, error);
 }
 
-hs_set_status hs_set_open(hs_set *set, const hs_os *os, int fd, uint32_t cpu_features, hs_set_error *error) {
+hs_set_status hs_set_open(hs_set *set, const hs_os *os, int fd, uint32_t cpu_features, const hs_seal *const *keys,
+                          unsigned key_count, hs_set_error *error) {
     memset(set, 0, sizeof *set);
     set->os = os;
     set->fd = fd;
@@ -456,7 +488,7 @@ hs_set_status hs_set_open(hs_set *set, const hs_os *os, int fd, uint32_t cpu_fea
     if (st.size < 2 * HS_SET_PAGE_BYTES || st.size % HS_SET_PAGE_BYTES || st.size >= (uint64_t)1 << 62)
         return bad(error, "the file's length is not that of a hash set");
     uint8_t header[HS_SET_PAGE_BYTES];
-    hs_set_status status = open_checked(set, header, error);
+    hs_set_status status = open_checked(set, header, keys, key_count, error);
     if (status != HS_SET_OK) hs_set_close(set);
     return status;
 }
@@ -471,6 +503,8 @@ void hs_set_close(hs_set *set) {
     }
     free(set->page_hashes);
     set->page_hashes = NULL;
+    hs_os_unmap_secret(set->seal, sizeof *set->seal);
+    set->seal = NULL;
 }
 
 /* Reads a whole section into private memory and checks every page of it. */
@@ -790,10 +824,13 @@ hs_set_status hs_set_entry_at(const hs_set *set, uint64_t entry, hs_set_page *pa
         const hs_set_shape *shape = &set->shapes[i];
         if (entry - shape->first_entry >= shape->count || entry < shape->first_entry) continue;
         uint64_t at = entry - shape->first_entry;
-        hs_set_status status = read_page_of(
-            set, shape->section, shape->section->offset / HS_SET_PAGE_BYTES + at / shape->per_page, page, error);
-        if (status != HS_SET_OK) return status;
-        const uint8_t *p = page->bytes + at % shape->per_page * shape->width;
+        const uint8_t *p = page->bytes;
+        if (shape->width) {
+            hs_set_status status = read_page_of(
+                set, shape->section, shape->section->offset / HS_SET_PAGE_BYTES + at / shape->per_page, page, error);
+            if (status != HS_SET_OK) return status;
+            p += at % shape->per_page * shape->width;
+        }
         memset(out, 0, sizeof *out);
         out->shape = shape->shape;
         for (unsigned k = 0; k < HS_SET_KINDS; k++) {

@@ -12,6 +12,7 @@
 #define HS_SET_H
 
 #include "hs_bloom.h"
+#include "hs_hmac.h"
 #include "hs_kernels.h"
 #include "hs_os.h"
 #include "hs_sha256.h"
@@ -28,6 +29,11 @@ enum {
     HS_SET_KINDS = 4,            /* MD5, SHA-1, SHA-256, BLAKE3: codes 1..4 */
     HS_SET_MAX_SHAPES = 16,
     HS_SET_MAX_META_BYTES = 64 * 1024 * 1024, /* the description section */
+    HS_SET_MAX_SIGNATURES = 8,
+    HS_SET_SIGNATURE_BYTES = 32 + 64, /* Ed25519: public key, signature */
+    HS_SEALED_SALT_BYTES = 32,   /* what a sealed section begins with */
+    HS_SEALED_TAG_BYTES = 16,    /* behind every chunk of it */
+    HS_SEALED_CHUNK_BYTES = 65536, /* plaintext of a chunk, the last one excepted */
     HS_SET_WINDOW_PAGES = 32     /* read and checked together by one lookup */
 };
 
@@ -40,7 +46,8 @@ enum {
     HS_SECTION_SHARED = 5,  /* further entries of digests that lead to more than one */
     HS_SECTION_ENTRIES = 6,
     HS_SECTION_GROUPS = 7,  /* listing groups without a ref, stored once each */
-    HS_SECTION_REFS = 8     /* listing groups with a ref, in entry order */
+    HS_SECTION_REFS = 8,    /* listing groups with a ref, in entry order */
+    HS_SECTION_SEALED = 9   /* of a sealed set: description, sizes, groups and refs, encrypted */
 };
 enum { HS_SECTION_MUST_UNDERSTAND = 1u };
 /* The shape of the built-in test entry carries this bit: it comes after all others and is not counted. */
@@ -53,7 +60,9 @@ typedef enum hs_set_status {
     HS_SET_NEWER,        /* asks for a newer reader */
     HS_SET_DAMAGED,      /* bytes disagree with the page list or root */
     HS_SET_MEMORY,
-    HS_SET_NOT_LOADED    /* the kind's filter was not loaded */
+    HS_SET_NOT_LOADED,   /* the kind's filter was not loaded */
+    HS_SET_SEALED,       /* sealed, and no key was given */
+    HS_SET_WRONG_KEY     /* sealed with another key than those given */
 } hs_set_status;
 
 typedef struct hs_set_error {
@@ -77,7 +86,8 @@ typedef struct hs_set_kind {
     uint64_t *fences;          /* first 8 digest bytes (as a number) of each table page */
     size_t fence_bytes;
     uint64_t row_count, page_count;
-    unsigned digest_width, entry_width, row_width, rows_per_page; /* entry_width 0: rows and entries run in parallel */
+    unsigned digest_width; /* of what the table holds: digests, or the fingerprints of a sealed set */
+    unsigned entry_width, row_width, rows_per_page; /* entry_width 0: rows and entries run in parallel */
     uint64_t test_row;         /* with entry_width 0: row + 1 of the test digest, 0 where there is none */
     unsigned shared_row_width, shared_width, shared_per_page;
 } hs_set_kind;
@@ -103,7 +113,10 @@ typedef struct hs_set {
     hs_set_kind kinds[HS_SET_KINDS];
     hs_set_shape shapes[HS_SET_MAX_SHAPES];
     unsigned shape_count;
-    const hs_section *meta, *groups, *refs;
+    const hs_section *meta, *groups, *refs, *sealed; /* sealed: instead of the other three */
+    hs_seal *seal;             /* NULL: a plain set. Else a copy of the key, in memory of its own, wiped when closed */
+    unsigned signature_count;
+    uint8_t signatures[HS_SET_MAX_SIGNATURES][HS_SET_SIGNATURE_BYTES]; /* public key, signature of the root: not verified here */
     uint32_t features; /* HS_CPU_* bits that kernels may use */
     hs_sha256_compress compress;
     hs_bloom_probe probe;
@@ -122,8 +135,9 @@ typedef struct hs_set_window {
 } hs_set_window;
 
 /* Parses and checks header, section table, page list and root of the open file `fd`, which stays the caller's.
- * On failure everything taken is given back. */
-hs_set_status hs_set_open(hs_set *set, const hs_os *os, int fd, uint32_t cpu_features, hs_set_error *error);
+ * A sealed set takes the one of `keys` that it was sealed with, and copies it. On failure everything taken is given back. */
+hs_set_status hs_set_open(hs_set *set, const hs_os *os, int fd, uint32_t cpu_features, const hs_seal *const *keys,
+                          unsigned key_count, hs_set_error *error);
 void hs_set_close(hs_set *set);
 
 /* Loads and checks filter and fences of the kind with this code (1..4); nothing happens when they are loaded already. */
@@ -145,6 +159,11 @@ uint64_t hs_set_section_run(const hs_set *set, uint64_t first);
 /* Reads and checks `length` bytes at `offset` of a section. */
 hs_set_status hs_set_read(const hs_set *set, const hs_section *section, uint64_t offset, void *out, uint64_t length,
                           hs_set_page *page, hs_set_error *error);
+
+/* What tables and filters of this set hold for `count` packed digests: these themselves, or, where it is sealed, their
+ * fingerprints, which are written to `room` (HS_FINGERPRINT_BYTES each; not used by a plain set). Everything below that takes
+ * digests to look for takes these, kinds[code - 1].digest_width bytes each. */
+HS_INLINE const uint8_t *hs_set_keys(const hs_set *set, unsigned code, const uint8_t *digests, uint64_t count, uint8_t *room);
 
 typedef struct hs_set_hit {
     uint64_t row;    /* row number in the kind's table */
@@ -188,20 +207,24 @@ typedef struct hs_set_entry {
 hs_set_status hs_set_entry_at(const hs_set *set, uint64_t entry, hs_set_page *page, hs_set_entry *out,
                               hs_set_error *error);
 
-/* The digest in table row `row`. */
+/* What table row `row` holds: a digest, or a fingerprint. */
 hs_set_status hs_set_digest_at(const hs_set *set, unsigned kind, uint64_t row, hs_set_page *page, uint8_t *digest,
                                hs_set_error *error);
 
-/* SHA-256(set id, section id as u32, file page number as u64, page of 4096 bytes) cut to 16 bytes. Also for writers. */
-void hs_set_hash_page(const uint8_t set_id[16], uint32_t section, uint64_t number, const uint8_t *page,
-                      hs_sha256_compress compress, uint8_t out[HS_SET_HASH_BYTES]);
-
-/* The same for `count` pages of one section at once, through the kernel that is best for so many: out[i] for pages[i]. */
+/* The hashes of `count` pages of one section as the page list holds them, several at once through the kernels that are best
+ * for so many: out[i] = SHA-256(set id, section id as u32, file page number numbers[i] as u64, the 4096 bytes at pages[i])
+ * cut to 16 bytes. */
 void hs_set_hash_pages(const uint8_t set_id[16], uint32_t section, const uint64_t *numbers, const uint8_t *const *pages,
                        size_t count, uint32_t features, uint8_t (*out)[HS_SET_HASH_BYTES]);
 
 HS_INLINE unsigned hs_set_digest_width(unsigned kind) {
     return kind == 1 ? 16 : kind == 2 ? 20 : kind == 3 || kind == 4 ? 32 : 0;
+}
+
+HS_INLINE const uint8_t *hs_set_keys(const hs_set *set, unsigned code, const uint8_t *digests, uint64_t count, uint8_t *room) {
+    if (!set->seal) return digests;
+    hs_seal_fingerprints(set->seal, code, digests, hs_set_digest_width(code), (size_t)count, room);
+    return room;
 }
 
 /* Bytes needed for a number: 1..8. */

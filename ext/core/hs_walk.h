@@ -11,7 +11,7 @@
  *   - A directory identity (device, inode) is entered once per hs_visited, whatever mounts or roots lead to it.
  *   - A directory whose path the caller excluded is compared by its bytes and never touched, not even by a stat.
  *
- * Order: the files of a directory in the order the system lists them, then its subdirectories, depth first.
+ * Order: the files of a directory by inode, in chunks of some thousand names, then its subdirectories, depth first.
  * Memory: one listing buffer, one frame for each level, and the names of the subdirectories not yet entered.
  *
  * Threads: one walk is used by one thread at a time. An hs_visited may serve several walks; give it a lock if they run
@@ -78,7 +78,7 @@ typedef struct hs_walk_skip {
     int32_t reason;
 } hs_walk_skip;
 
-enum { HS_WALK_MIN_OPEN_DIRS = 3, HS_WALK_MAX_BATCH = 2048 };
+enum { HS_WALK_MIN_OPEN_DIRS = 3, HS_WALK_MAX_BATCH = 8192 };
 
 typedef struct hs_walk hs_walk;
 

@@ -17,12 +17,23 @@ import os
 import threading
 from array import array
 
-from hashsieve.errors import HashsieveError, SetDamagedError, SetError, SetFormatError, SetVersionError, shown
+from hashsieve.errors import (
+    HashsieveError,
+    SetDamagedError,
+    SetError,
+    SetFormatError,
+    SetSealError,
+    SetVersionError,
+    SetWrongKeyError,
+    shown,
+)
 
 META, FILTER, FENCES, TABLE = core.HS_SECTION_META, core.HS_SECTION_FILTER, core.HS_SECTION_FENCES, core.HS_SECTION_TABLE
 SHARED, ENTRIES, GROUPS, REFS = core.HS_SECTION_SHARED, core.HS_SECTION_ENTRIES, core.HS_SECTION_GROUPS, core.HS_SECTION_REFS
+SEALED = core.HS_SECTION_SEALED
 SECTION_NAMES = {META: "description", FILTER: "filter", FENCES: "fences", TABLE: "table", SHARED: "shared entries",
-                 ENTRIES: "entries", GROUPS: "listing groups", REFS: "record ids"}
+                 ENTRIES: "entries", GROUPS: "listing groups", REFS: "record ids",
+                 SEALED: "sealed"}
 
 
 cdef const core.hs_os *os_table(object capsule) except NULL:
@@ -43,11 +54,13 @@ cdef class SetFile:
     cdef str absolute
     cdef object stat_at_open
 
-    def __init__(self, path, *, os_capsule=None):
+    def __init__(self, path, *, seals=(), os_capsule=None):
         cdef core.hs_set_error error
         cdef core.hs_set_status status
         cdef const core.hs_os *table = os_table(os_capsule)
         cdef int fd
+        cdef const core.hs_seal **keys
+        cdef unsigned key_count = 0
         self.os_capsule = os_capsule
         if self.open_:
             raise ValueError("a set file object is opened once")
@@ -60,8 +73,24 @@ cdef class SetFile:
         except (OSError, ValueError) as problem:
             reason = getattr(problem, "strerror", None) or str(problem)
             raise SetError(f"{shown(path)}: cannot be opened: {reason}") from None
-        with nogil:
-            status = core.hs_set_open(&self.set, table, fd, core.hs_cpu_features(), &error)
+        pinned = []
+        keys = <const core.hs_seal **>malloc(max(len(seals), 1) * sizeof(core.hs_seal *))
+        try:
+            if keys == NULL:
+                raise MemoryError
+            for seal in seals:
+                keys[key_count] = <const core.hs_seal *>PyCapsule_GetPointer(seal.pin(), b"hashsieve.hs_seal")
+                pinned.append(seal)
+                key_count += 1
+            with nogil:
+                status = core.hs_set_open(&self.set, table, fd, core.hs_cpu_features(), keys, key_count, &error)
+        except BaseException:
+            os.close(fd)
+            raise
+        finally:
+            free(keys)
+            for seal in pinned:
+                seal.unpin()
         if status != core.HS_SET_OK:
             os.close(fd)
             self.raise_for(&error)
@@ -89,6 +118,11 @@ cdef class SetFile:
             raise SetDamagedError(f"{name}{where}: {text}; the file is damaged, install a good copy")
         if error.status == core.HS_SET_IO:
             raise SetDamagedError(f"{name}{where}: {text}: {os.strerror(error.os_errno)}")
+        if error.status == core.HS_SET_SEALED:
+            raise SetSealError(f"{name}: is sealed; pass --seal-key with the key it was sealed with (seal_key= in Python)")
+        if error.status == core.HS_SET_WRONG_KEY:
+            raise SetWrongKeyError(f"{name}: {text} than the one given: it names the key "
+                                   f"{(<bytes>self.set.seal_key_id[:16]).hex()}; pass that one with --seal-key")
         raise SetFormatError(f"{name}{where}: {text}")
 
     cdef int enter(self) except -1:
@@ -155,6 +189,10 @@ cdef class SetFile:
             "bits_per_entry": self.set.filter_millibits / 1000,
             "root": PyBytes_FromStringAndSize(<char *>self.set.root, 32),
             "seal_key_id": PyBytes_FromStringAndSize(<char *>self.set.seal_key_id, 16),
+            "set_id": PyBytes_FromStringAndSize(<char *>self.set.set_id, 16),
+            "sealed": self.set.seal != NULL,
+            "signatures": tuple([((<bytes>self.set.signatures[i][:32]), (<bytes>self.set.signatures[i][32:96]))
+                                 for i in range(self.set.signature_count)]),
             "kinds": tuple([k + 1 for k in range(4) if self.set.kinds[k].table_section != NULL]),
             "shapes": tuple([(self.set.shapes[i].shape, self.set.shapes[i].count) for i in range(self.set.shape_count)]),
         }
@@ -176,6 +214,37 @@ cdef class SetFile:
             self.leave()
         if status != core.HS_SET_OK:
             self.raise_for(&error)
+        return out
+
+    def sealed_length(self):
+        """Length in bytes of the sealed section."""
+        return self.set.sealed.length if self.set.sealed != NULL else 0
+
+    def sealed_bytes(self, uint64_t offset, uint64_t length):
+        """``length`` bytes at ``offset`` of the sealed section as they are stored, checked."""
+        if self.set.sealed == NULL:
+            raise SetFormatError(f"{shown(self.path)}: is not sealed")
+        return self.read_section(self.set.sealed, offset, length)
+
+    def keys(self, unsigned kind, const uint8_t[::1] digests not None):
+        """What the kind's table holds for these packed digests: they themselves, or their fingerprints."""
+        cdef unsigned width
+        cdef uint64_t count
+        cdef bytes out
+        cdef const uint8_t *made
+        self.check_kind(kind)
+        width = core.hs_set_digest_width(kind)
+        count = digests.shape[0] // width
+        if <uint64_t>digests.shape[0] != count * width:
+            raise ValueError(f"{digests.shape[0]} bytes are not packed digests of {width} bytes")
+        if not count or not self.set.seal:
+            return bytes(digests)
+        self.enter()
+        try:
+            out = PyBytes_FromStringAndSize(NULL, count * core.HS_FINGERPRINT_BYTES)
+            made = core.hs_set_keys(&self.set, kind, &digests[0], count, <uint8_t *>PyBytes_AsString(out))
+        finally:
+            self.leave()
         return out
 
     def meta(self):
@@ -382,7 +451,15 @@ cdef class SetFile:
         batch.width = width
         batch.count = count
         batch.digests = &digests[0] if count else NULL
+        batch.key_width = self.set.kinds[kind - 1].digest_width
+        if self.set.seal == NULL:
+            batch.keys = batch.digests
+        elif count:
+            batch.keys = batch.key_memory = <uint8_t *>malloc(count * core.HS_FINGERPRINT_BYTES)
+            if batch.key_memory == NULL:
+                raise MemoryError
         return batch
+
 
     def find(self, unsigned kind, bytes digest not None):
         """One digest: None, or the numbers of all its entries in order. Nothing is read for most unlisted digests."""
@@ -393,10 +470,12 @@ cdef class SetFile:
         cdef core.hs_set_hit hit
         cdef int found = 0
         cdef uint64_t entry = 0, index = 0
+        cdef uint8_t room[16]
         cdef const uint8_t *bytes_ = <const uint8_t *>PyBytes_AsString(digest)
         self.check_loaded(kind)
         if <unsigned>PyBytes_Size(digest) != core.hs_set_digest_width(kind):
             raise ValueError(f"a digest of kind {kind} has {core.hs_set_digest_width(kind)} bytes, not {len(digest)}")
+        bytes_ = core.hs_set_keys(&self.set, kind, bytes_, 1, room)
         if not core.hs_set_probe(&self.set, kind, bytes_, 1, &may):
             return None
         page.number = 0
@@ -423,7 +502,7 @@ cdef class SetFile:
             self.leave()
 
     def entry(self, uint64_t number):
-        """(digests by kind code, size or None, group number or offset, group lies in the record id section)."""
+        """(what the tables hold by kind code, size or None, group number or offset, group lies in the record ids)."""
         cdef core.hs_set_page page
         cdef core.hs_set_error error
         cdef core.hs_set_status status
@@ -444,7 +523,7 @@ cdef class SetFile:
                         status = core.hs_set_digest_at(&self.set, k + 1, entry.rows[k], &page, digest, &error)
                     if status != core.HS_SET_OK:
                         self.raise_for(&error)
-                    digests[k + 1] = PyBytes_FromStringAndSize(<char *>digest, core.hs_set_digest_width(k + 1))
+                    digests[k + 1] = PyBytes_FromStringAndSize(<char *>digest, self.set.kinds[k].digest_width)
         finally:
             self.leave()
         return digests, entry.size if entry.has_size else None, entry.group, bool(entry.group_in_refs)
@@ -454,9 +533,11 @@ cdef class Batch:
     """One batch of digests on its way through filter and table, in parts that any threads may work on at once."""
 
     cdef SetFile file
-    cdef unsigned kind, width
+    cdef unsigned kind, width, key_width
     cdef uint64_t count
     cdef const uint8_t *digests
+    cdef const uint8_t *keys  # what the tables hold: the digests, or their fingerprints
+    cdef uint8_t *key_memory
     cdef uint8_t *may_match
     cdef uint8_t *memory  # may_match, where it is this object's own
     cdef int64_t *entries
@@ -465,6 +546,7 @@ cdef class Batch:
     def __dealloc__(self):
         free(self.memory)
         free(self.entry_memory)
+        free(self.key_memory)
 
     cdef int own_memory(self) except -1:
         self.may_match = self.memory = <uint8_t *>malloc(self.count)
@@ -484,7 +566,10 @@ cdef class Batch:
         cdef uint64_t length = (self.count if part + 1 == parts else self.count // parts * (part + 1)) - start
         cdef uint64_t found
         with nogil:
-            found = core.hs_set_probe(&self.file.set, self.kind, self.digests + start * self.width, length,
+            if self.key_memory != NULL:
+                core.hs_set_keys(&self.file.set, self.kind, self.digests + start * self.width, length,
+                                 self.key_memory + start * self.key_width)
+            found = core.hs_set_probe(&self.file.set, self.kind, self.keys + start * self.key_width, length,
                                       self.may_match + start)
             if self.entries != NULL:
                 memset(self.entries + start, 0xff, length * sizeof(int64_t))
@@ -498,7 +583,7 @@ cdef class Batch:
         cdef core.hs_set_status status = core.HS_SET_OK
         cdef uint64_t found
         with nogil:
-            found = core.hs_set_collect(&self.file.set, self.kind, self.digests, self.may_match, self.count, part, parts, NULL)
+            found = core.hs_set_collect(&self.file.set, self.kind, self.keys, self.may_match, self.count, part, parts, NULL)
         if not found:
             return 0
         try:
@@ -508,8 +593,8 @@ cdef class Batch:
                 raise MemoryError
             with nogil:
                 window.page.number = 0
-                core.hs_set_collect(&self.file.set, self.kind, self.digests, self.may_match, self.count, part, parts, candidates)
-                status = core.hs_set_confirm(&self.file.set, self.kind, self.digests, candidates, found, self.entries, window,
+                core.hs_set_collect(&self.file.set, self.kind, self.keys, self.may_match, self.count, part, parts, candidates)
+                status = core.hs_set_confirm(&self.file.set, self.kind, self.keys, candidates, found, self.entries, window,
                                              &error)
             if status != core.HS_SET_OK:
                 self.file.raise_for(&error)

@@ -913,6 +913,20 @@ cdef class Sizes:
         if status != HS_SET_OK:
             raise SetDamagedError(f"{set_file.path}: sizes cannot be read: {(<bytes>error.text).decode('ascii')}")
 
+    def add_rows(self, const uint8_t[::1] rows not None, size_t row_bytes, unsigned size_bytes):
+        cdef size_t at
+        cdef uint64_t size
+        if self._used:
+            raise UsageError("a pump uses these sizes: they are not to be changed any more")
+        if not size_bytes or size_bytes > 8 or row_bytes < size_bytes or rows.shape[0] % row_bytes:
+            raise SetDamagedError("sizes cannot be read: an entry has no size")
+        for at in range(0, rows.shape[0], row_bytes):
+            size = hs_load_le(&rows[at], size_bytes)
+            if not size:
+                raise SetDamagedError("sizes cannot be read: an entry has no size")
+            if not hs_sizes_add(&self._sizes, size - 1):
+                raise MemoryError
+
     def __len__(self):
         return self._sizes.count
 

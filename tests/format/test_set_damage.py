@@ -18,7 +18,15 @@ from flip_bits import flip_bits
 from set_truth import Truth, make_truths
 
 from hashsieve._lookup import SetFile
-from hashsieve.errors import HashsieveError, SetDamagedError, SetError, SetFormatError, SetVersionError, UsageError
+from hashsieve.errors import (
+    HashsieveError,
+    SetDamagedError,
+    SetError,
+    SetFormatError,
+    SetSealError,
+    SetVersionError,
+    UsageError,
+)
 from hashsieve.hashset.hashset import HashSet
 from hashsieve.hashset.testfile import TEST_DIGESTS
 from hashsieve.model import DigestKind
@@ -222,7 +230,7 @@ def test_the_refusal_says_which(truths, path):
         (changed(data, (sb.MIN_READER, "<I", 2)), SetVersionError, "newer"),
         (changed(data, (sb.PAGE_SIZE, "<I", 8192)), SetFormatError, "page size"),
         (changed(data, (sb.FILE_BYTES, "<Q", len(data) + 1)), SetFormatError, "length"),
-        (changed(data, (sb.SEAL_KEY_ID, "<B", 1)), SetVersionError, "sealed"),
+        (changed(data, (sb.SEAL_KEY_ID, "<B", 1)), SetSealError, "sealed"),
         (changed(data, (sb.GENERATION, "<Q", 2**63)), SetFormatError, "generation"),
         (changed(data, (sb.VALID_UNTIL, "<Q", 253402300800)), SetFormatError, "validity"),
         (changed(data, (sb.SIZES, "<I", 2)), SetFormatError, "sizes"),
@@ -232,7 +240,7 @@ def test_the_refusal_says_which(truths, path):
         (changed(data, (sb.ENTRY_COUNT, "<Q", 1)), SetFormatError, "entries"),
         (changed(data, (sb.GENERATION, "<Q", 9), consistent=False), SetDamagedError, "root"),
         (changed(data, (len(data) - sb.PAGE, "<B", 0), consistent=False), SetFormatError, "root page"),
-        (changed(data, (len(data) - sb.PAGE + 40, "<B", 1), consistent=False), SetDamagedError, "not zero"),
+        (changed(data, (len(data) - sb.PAGE + 40, "<B", 1), consistent=False), SetDamagedError, "signatures"),
     ]
     for content, error, words in cases:
         put(path, content)

@@ -1036,3 +1036,17 @@ def test_arguments_that_make_no_sense_are_refused(arguments):
 def test_a_batch_of_nothing_is_refused(tmp_path):
     with _scan.Walker(tmp_path) as walker, pytest.raises(UsageError):
         walker.next_batch(0)
+
+
+def test_names_come_in_inode_order_which_is_how_their_content_lies_on_a_disk(tmp_path):
+    for name in "".join(chr(97 + i * 7 % 26) for i in range(26)) + "ABCDEFGHIJ":
+        (tmp_path / name).write_bytes(b"x")
+    # So that the order of names, of making and of inodes differ where the file system lists by one of the first two.
+    for name in "agmsz":
+        os.rename(tmp_path / name, tmp_path / f"{name}-moved")
+    with _scan.Walker(tmp_path) as walker:
+        batch = walker.next_batch(1000)
+        inodes = [item.ino for item in batch]
+    assert len(inodes) == 36
+    assert inodes == sorted(inodes)
+    assert [os.stat(item.path).st_ino for item in batch] == inodes

@@ -10,7 +10,7 @@ import typer
 
 from ..errors import shown
 from . import compile as compile_command
-from . import cpu, demo, info, lists, lookup, output, scan, verify
+from . import cpu, demo, info, keygen, lists, lookup, output, scan, verify
 
 __all__ = ["run"]
 
@@ -29,6 +29,7 @@ app.command("verify")(verify.command)
 app.command("lists")(lists.command)
 app.command("lookup")(lookup.command)
 app.command("scan")(scan.command)
+app.command("keygen")(keygen.command)
 app.command("cpu")(cpu.command)
 app.command("demo")(demo.command)
 

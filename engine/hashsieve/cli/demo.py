@@ -13,12 +13,15 @@ import typer
 
 from ..errors import OutputError, shown
 from . import output, scan
+from .options import Opening, opens_sets
 
 # The text that all three bundled sample lists carry (bench/make_samples.py writes them).
 PLANTED_TEXT = b"hashsieve demo: this harmless text stands in for a listed file.\n"
 
 
+@opens_sets
 def command(
+    opening: Opening,
     path: Annotated[
         str | None, typer.Argument(metavar="[PATH]", help="Tree to scan; else Python's standard library.")
     ] = None,
@@ -30,7 +33,6 @@ def command(
     if write_test_file is not None:
         return _write_test_file(write_test_file)
     from ..hashset.compile import compile_lists
-    from ..hashset.hashset import HashSet
     from ..scan.scanner import Scanner
 
     tree = path if path is not None else sysconfig.get_path("stdlib")
@@ -47,7 +49,7 @@ def command(
         with open(planted, "wb") as file:
             file.write(PLANTED_TEXT)
         output.say(f"scanning {shown(tree)} and a planted harmless file, {shown(planted)}")
-        with HashSet.open(compiled, load=()) as opened, Scanner(opened) as scanner:
+        with opening.open(compiled, load=()) as opened, Scanner(opened) as scanner:
             code = scan.run(scanner, [tree, os.path.dirname(planted)], json=False)
             found = scanner.counters.matched
     finally:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from ..errors import shown
 from . import output
-from .options import JsonOption, SetOption
+from .options import JsonOption, Opening, SetOption, opens_sets
 
 
-def command(path: SetOption, json: JsonOption = False) -> int:
+@opens_sets
+def command(path: SetOption, opening: Opening, json: JsonOption = False) -> int:
     """Print what a hash set is: root, generation, counts, sources, filter rate."""
-    from ..hashset.hashset import HashSet
-
-    with HashSet.open(path) as opened:
+    with opening.open(path) as opened:
         facts = opened.info()
     if json:
         output.line(facts)
@@ -26,6 +25,13 @@ def command(path: SetOption, json: JsonOption = False) -> int:
     output.say(
         f"filter      {facts['filter']['bits_per_entry']:g} bits a digest, false positives {facts['filter']['fpr']:.4%}"
     )
-    output.say(f"valid until {facts['valid_until'] or 'no end given'}")
-    output.say("sealed      no\nsignature   none")
+    passed = ", which has PASSED: get a newer set" if facts["expired"] else ""
+    output.say(f"valid until {facts['valid_until'] or 'no end given'}{passed}")
+    output.say(f"sealed      {'by key ' + facts['seal_key_id'] if facts['sealed'] else 'no'}")
+    signed = facts["signature"]
+    for each in signed["keys"] if signed else ():
+        trusted = ", trusted" if each["key"] == signed["trusted"] else ""
+        output.say(f"signature   {'valid' if each['valid'] else 'DOES NOT FIT'}, ed25519:{each['key']}{trusted}")
+    if not signed:
+        output.say("signature   none")
     return 0

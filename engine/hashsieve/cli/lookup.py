@@ -11,7 +11,7 @@ import typer
 
 from ..errors import UsageError, shown
 from . import output, silence_stdout
-from .options import JsonOption, SetsOption
+from .options import JsonOption, Opening, SetsOption, opens_sets
 
 if TYPE_CHECKING:
     from .._lookup import DigestLines
@@ -24,6 +24,7 @@ _LINE_LIMIT_BYTES = 4096  # a longer line is no digest, whatever it is
 _BROKEN_SHOWN_COUNT = 20
 
 
+@opens_sets
 def command(
     sets: SetsOption,
     digests: Annotated[
@@ -32,13 +33,13 @@ def command(
             metavar="DIGEST...", help="Hex digests, also as KIND:HEX; - reads them from standard input, a line each."
         ),
     ],
+    opening: Opening,
     json: JsonOption = False,
 ) -> int:
     """Look digests up. Exit code 1 when anything known-bad was found."""
-    from ..hashset.hashset import HashSet
 
     with contextlib.ExitStack() as stack:
-        desk = _Desk([stack.enter_context(HashSet.open(path)) for path in sets], json)
+        desk = _Desk([stack.enter_context(opening.open(path)) for path in sets], json)
         try:
             for text in digests:
                 if text != "-":

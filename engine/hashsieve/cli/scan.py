@@ -11,15 +11,17 @@ from .. import __version__
 from ..errors import shown
 from ..model import HealthEvent, Match, Outcome, OutcomeKind, Summary
 from . import output, progress, signals, silence_stdout
-from .options import JsonOption, SetsOption
+from .options import JsonOption, Opening, SetsOption, opens_sets
 
 if TYPE_CHECKING:
     from ..scan.scanner import Scanner
 
 
+@opens_sets
 def command(
     sets: SetsOption,
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files and directory trees to scan.")],
+    opening: Opening,
     jobs: Annotated[int, typer.Option(help="Reader threads; one keeps a laptop quiet.")] = 1,
     digests: Annotated[str, typer.Option(metavar="K,..", help="Digest kinds to compute beside the planned ones.")] = "",
     only: Annotated[str | None, typer.Option(metavar="media", help="Leave out what does not start like media.")] = None,
@@ -30,12 +32,11 @@ def command(
     json: JsonOption = False,
 ) -> int:
     """Scan files and directory trees. Exit code 0 nothing known, 1 at least one match, 3 something was left open."""
-    from ..hashset.hashset import HashSet
     from ..scan.scanner import Scanner
 
     with contextlib.ExitStack() as stack:
         # Filters are loaded by the scanner: only those of the planned kinds.
-        opened = [stack.enter_context(HashSet.open(path, load=())) for path in sets]
+        opened = [stack.enter_context(opening.open(path, load=())) for path in sets]
         extra = [name for name in digests.replace(" ", "").split(",") if name]
         scanner = stack.enter_context(
             Scanner(
@@ -162,6 +163,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "not_examined_reasons": dict(summary.not_examined_reasons),
         "specials": dict(summary.specials),
         "gates": dict(summary.gates),
+        "expired_sets": [output.path_text(path) for path in summary.expired_sets],
     }
 
 
@@ -175,6 +177,8 @@ def _say_summary(s: Summary) -> None:
         f"{output.human_bytes(s.bytes_read)} read in {s.wall_seconds:.2f} s ({rate:,.0f} files/s), "
         f"{s.cpu_seconds:.2f} CPU seconds"
     )
+    for path in s.expired_sets:
+        output.say(f"{shown(path)}: its end of validity has passed; get a newer set")
     if not s.complete:
         output.say("stopped before the end: what was not reached is not examined")
     elif s.incomplete and not s.matched:

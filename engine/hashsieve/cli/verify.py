@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from ..errors import SetDamagedError, shown
 from . import output, progress
-from .options import SetOption
+from .options import Opening, SetOption, opens_sets
 
 
-def command(path: SetOption) -> int:
+@opens_sets
+def command(path: SetOption, opening: Opening) -> int:
     """Check every page of a hash set. Exit code 0 intact, 3 damage found, 2 cannot be opened."""
-    from ..hashset.hashset import HashSet
-
     done = 0
 
     def on_progress(pages: int) -> None:
@@ -19,7 +18,7 @@ def command(path: SetOption) -> int:
 
     try:
         with (
-            HashSet.open(path) as opened,
+            opening.open(path) as opened,
             progress.show("verifying", lambda: f"{done:,} of {opened.page_count:,} pages"),
         ):
             opened.verify(on_progress)

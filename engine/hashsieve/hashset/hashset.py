@@ -5,19 +5,33 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .._lookup import SetFile
-from ..errors import Path, SetDamagedError, SetFormatError, UsageError, shown
+from ..errors import (
+    Path,
+    SetDamagedError,
+    SetExpiredError,
+    SetFormatError,
+    SetRollbackError,
+    UsageError,
+    shown,
+)
 from ..model import KINDS, DigestKind, Entry, Listing, Role
+from .seal import SealedPart, SealKey, seal_keys_of
+from .signature import check_signatures, fits, trusted_of
 from .testfile import TEST_DIGESTS
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from .._scan import Sizes
+    from .keys import KeySource
 
 __all__ = ["HashSet", "ref_to_bytes"]
 
@@ -31,8 +45,18 @@ class HashSet:
     and the filters of the loaded kinds; entries are read from the file when they are asked for, and checked.
     """
 
-    def __init__(self, file: SetFile) -> None:
+    def __init__(
+        self,
+        file: SetFile,
+        *,
+        sealed: SealedPart | None = None,
+        signed_by: bytes | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._file = file
+        self._sealed = sealed
+        self._clock = clock
+        self.signed_by = signed_by
         self._lock = threading.Lock()
         _all.add(self)
         header = file.header
@@ -49,7 +73,18 @@ class HashSet:
         self._groups: list[tuple[Listing, ...]] | None = None
 
     @classmethod
-    def open(cls, path: Path, *, load: Iterable[str] | None = None, os_table: object | None = None) -> HashSet:
+    def open(
+        cls,
+        path: Path,
+        *,
+        load: Iterable[str] | None = None,
+        seal_key: SealKey | KeySource | Iterable[SealKey | KeySource] | None = None,
+        trusted_keys: Path | Iterable[bytes] | None = None,
+        minimum_generation: int = 0,
+        require_valid: bool = False,
+        clock: Callable[[], float] = time.time,
+        os_table: object | None = None,
+    ) -> HashSet:
         """Opens and checks a set file.
 
         *load* names the digest kinds whose filters are loaded now (None: all of the set's; others can be loaded later
@@ -57,14 +92,43 @@ class HashSet:
         digests of the built-in test file are looked up first. *os_table* is a capsule with another table of system
         calls (tests).
 
-        Raises SetFormatError, SetVersionError, SetDamagedError or SetError, all naming the path.
+        *seal_key*: for a sealed set, its key (:class:`hashsieve.hashset.seal.SealKey`, ``fd:N``, ``file:PATH``,
+        ``env:NAME`` or a callable), or several, of which the set names the one it needs. *trusted_keys*: a file of
+        public keys, or the keys themselves; the set must then carry a valid signature of one of them. A generation
+        below *minimum_generation* is refused, and with *require_valid* so is a set whose end of validity has passed by
+        *clock* (seconds since 1970).
+
+        Raises SetFormatError, SetVersionError, SetDamagedError, SetSealError, SetWrongKeyError, SetSignatureError,
+        SetRollbackError, SetExpiredError or SetError, all naming the path, and KeySourceError.
         """
-        opened = cls(SetFile(path, os_capsule=os_table))
+        trusted = None if trusted_keys is None else trusted_of(trusted_keys)
+        keys, made = seal_keys_of(seal_key)
         try:
-            opened.load(opened.kinds if load is None else load)
-        except BaseException:
-            opened.close()
-            raise
+            file = SetFile(path, seals=[key.native for key in keys], os_capsule=os_table)
+            try:
+                header = file.header
+                signed_by = None
+                # Before anything of it is believed that a key would have to vouch for.
+                if trusted is not None:
+                    signed_by = check_signatures(path, header["root"], header["signatures"], trusted)
+                sealed = SealedPart(file, keys) if header["sealed"] else None
+                opened = cls(file, sealed=sealed, signed_by=signed_by, clock=clock)
+                if opened.generation < minimum_generation:
+                    raise SetRollbackError(
+                        f"{shown(path)}: is generation {opened.generation}, and at least {minimum_generation} is "
+                        "required"
+                    )
+                if require_valid and opened.expired:
+                    raise SetExpiredError(
+                        f"{shown(path)}: was valid until {_date(opened.valid_until_seconds)}; get a newer set"
+                    )
+                opened.load(opened.kinds if load is None else load)
+            except BaseException:
+                file.close()
+                raise
+        finally:
+            for key in made:
+                key.close()
         return opened
 
     @classmethod
@@ -83,7 +147,7 @@ class HashSet:
 
     def _describe(self) -> None:
         try:
-            meta: dict[str, Any] = json.loads(self._file.meta())
+            meta: dict[str, Any] = json.loads(self._sealed.meta() if self._sealed else self._file.meta())
             self._classes = [(str(s), Role(r), None if c is None else str(c)) for s, r, c in meta["classes"]]
             self._test_class = int(meta["test_class"])
             self.conflicts = int(meta["conflicts"])
@@ -191,16 +255,36 @@ class HashSet:
         if not 0 <= number < self._entry_count + bool(self.kinds):
             raise UsageError(f"{shown(self.path)}: there is no entry {number}; it has {self._entry_count}")
         digests, size_bytes, group, in_refs = self._file.entry(number)
+        if self._sealed is not None:
+            digests = {}
+            size_bytes, value = self._sealed.column(number)
+            group, in_refs = value >> 1, bool(value & 1)
         return Entry(
             digests={KINDS[code - 1].value: digest for code, digest in digests.items()},
             size_bytes=size_bytes,
             listings=self._listings_at(group) if in_refs else self._shared_group(group),
         )
 
+    def table_keys(self, number: int) -> dict[str, bytes]:
+        """What the tables hold for an entry, by kind: its digests, or their fingerprints where the set is sealed."""
+        return {KINDS[code - 1].value: key for code, key in self._file.entry(number)[0].items()}
+
+    def table_key(self, kind: str, digest: bytes) -> bytes:
+        """What the table of a kind would hold for a digest: it, or its fingerprint where the set is sealed."""
+        return self._file.keys(_kind(kind).code, digest) if self._sealed is not None else digest
+
+    def add_sizes_to(self, sizes: Sizes) -> None:
+        """Adds the sizes of all entries; SetDamagedError when one has none."""
+        if self._sealed is None:
+            sizes.add_set(self._file)
+            return
+        for rows, row_bytes, size_bytes in self._sealed.size_rows():
+            sizes.add_rows(rows, row_bytes, size_bytes)
+
     def _shared_group(self, number: int) -> tuple[Listing, ...]:
         with self._lock:
             if self._groups is None:
-                reader = _Reader(self._file.groups(), self.path)
+                reader = _Reader(self._sealed.groups() if self._sealed else self._file.groups(), self.path)
                 self._groups = []
                 while not reader.at_end():
                     self._groups.append(self._parse_group(reader.block()))
@@ -209,11 +293,14 @@ class HashSet:
             return self._groups[number]
 
     def _listings_at(self, offset: int) -> tuple[Listing, ...]:
-        head = _Reader(self._file.refs(offset, 10), self.path)
+        refs = self._sealed.refs if self._sealed else self._file.refs
+        head = _Reader(refs(offset, 10), self.path)
         length = head.varint()
         if length > _MAX_GROUP_BYTES:
             raise SetFormatError(f"{shown(self.path)}: a listing group is impossibly long")
-        body = self._file.refs(offset + head.position, length)
+        body = refs(offset + head.position, length)
+        if len(body) < length:
+            raise SetFormatError(f"{shown(self.path)}: a listing group ends early")
         return self._parse_group(_Reader(body, self.path))
 
     def _parse_group(self, reader: _Reader) -> tuple[Listing, ...]:
@@ -236,8 +323,34 @@ class HashSet:
         return self._file.fpr(_kind(kind).code)
 
     def verify(self, progress: Any = None) -> None:
-        """Reads and checks every page of the file. ``progress(done_pages)`` may raise to stop early."""
+        """Reads and checks every page of the file, the sealed section and the signatures.
+
+        ``progress(done_pages)`` may raise to stop early. A signature that does not fit its own public key is damage;
+        whether that key is to be trusted is decided when the set is opened.
+        """
         self._file.verify(progress)
+        if self._sealed is not None:
+            self._sealed.verify()
+        for public, signature in self._file.header["signatures"]:
+            if not fits(self.root, public, signature):
+                raise SetDamagedError(
+                    f"{shown(self.path)}: the signature by {public.hex()} does not fit; get the set again"
+                )
+
+    @property
+    def sealed(self) -> bool:
+        """Does the set hold fingerprints under a seal key instead of digests?"""
+        return self._sealed is not None
+
+    @property
+    def signatures(self) -> tuple[bytes, ...]:
+        """Public keys that signatures in the set name; ``signed_by`` is the trusted one, verified at opening."""
+        return tuple(public for public, _ in self._file.header["signatures"])
+
+    @property
+    def expired(self) -> bool:
+        """Has the end of validity passed?"""
+        return bool(self.valid_until_seconds) and self._clock() > self.valid_until_seconds
 
     def file_state(self) -> str:
         """Is the file still what it was when it was opened: ``same``, ``changed`` (written to), ``replaced`` (another
@@ -260,6 +373,7 @@ class HashSet:
             "root": self.root.hex(),
             "generation": self.generation,
             "valid_until": _date(self.valid_until_seconds),
+            "expired": self.expired,
             "entries": self._entry_count,
             "conflicts": self.conflicts,
             "digests": self.digest_counts,
@@ -271,8 +385,18 @@ class HashSet:
                 "fpr": max(rates.values(), default=0.0),
                 "fpr_by_kind": rates,
             },
-            "sealed": False,
-            "signature": None,
+            "sealed": self.sealed,
+            "seal_key_id": self._file.header["seal_key_id"].hex() if self.sealed else None,
+            "signature": self._describe_signatures(),
+        }
+
+    def _describe_signatures(self) -> dict[str, Any] | None:
+        signatures = self._file.header["signatures"]
+        if not signatures:
+            return None
+        return {
+            "trusted": None if self.signed_by is None else self.signed_by.hex(),
+            "keys": [{"key": public.hex(), "valid": fits(self.root, public, made)} for public, made in signatures],
         }
 
     @property
@@ -282,8 +406,10 @@ class HashSet:
         return closed
 
     def close(self) -> None:
-        """Gives memory and file back; refused with SetError while another thread is in a lookup."""
+        """Gives memory and file back, and wipes keys; refused with SetError while another thread is in a lookup."""
         self._file.close()
+        if self._sealed is not None:
+            self._sealed.forget()
 
     def __enter__(self) -> HashSet:
         return self
@@ -306,6 +432,8 @@ def _renew_locks() -> None:
     """In a forked child: a lock that another thread of the parent held would be held for ever."""
     for each in _all:
         each._lock = threading.Lock()
+        if each._sealed is not None:
+            each._sealed.renew_lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -45,7 +45,7 @@ def _known_sizes(sets: Sequence[HashSet]) -> _scan.Sizes | None:
         return None
     sizes = _scan.Sizes()
     for each in sets:
-        sizes.add_set(each.file)
+        each.add_sizes_to(sizes)
     return sizes
 
 

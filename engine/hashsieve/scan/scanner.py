@@ -599,6 +599,7 @@ class Scanner:
             suppressed=c.suppressed, bytes_read=c.bytes_read, cache_hits=c.cache_hits, cpu_seconds=cpu_seconds,
             wall_seconds=wall_seconds, started=started, ended=_now(), complete=complete, incomplete=c.incomplete,
             not_examined_reasons=dict(c.reasons), specials=dict(c.specials), gates=dict(c.gates),
+            expired_sets=tuple(each.path for each in self.sets if each.expired),
         )  # fmt: skip
 
 

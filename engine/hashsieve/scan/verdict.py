@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from ..errors import SetError, shown
@@ -30,11 +31,28 @@ class Ruling(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One entry of one set that shares a digest with the file."""
+    """One entry of one set that shares a digest with the file.
+
+    ``keys`` is what the set's tables hold for the entry, by kind: its digests, or, where the set is sealed and the
+    entry shows none, their fingerprints.
+    """
 
     set: HashSet
     number: int
     entry: Entry
+    keys: Mapping[str, bytes]
+
+    def compare(self, digests: Mapping[str, bytes]) -> tuple[AbstractSet[str], AbstractSet[str]]:
+        """Kinds of these digests in which the entry agrees, and in which it does not."""
+        agree = {kind for kind, key in self.keys.items() if kind in digests and self._is(kind, digests[kind], key)}
+        return agree, {kind for kind in self.keys if kind in digests} - agree
+
+    def contradicted(self, digests: Mapping[str, bytes]) -> bool:
+        """Does the entry carry another digest of a kind that was computed?"""
+        return bool(self.compare(digests)[1])
+
+    def _is(self, kind: str, digest: bytes, key: bytes) -> bool:
+        return self.set.table_key(kind, digest) == key
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +87,8 @@ def look_up(sets: Sequence[HashSet], digests: Mapping[str, bytes]) -> tuple[list
                 problems.append(problem)
         for number in sorted(numbers):
             try:
-                hits.append(Hit(each, number, each.entry(number)))
+                entry = each.entry(number)
+                hits.append(Hit(each, number, entry, each.table_keys(number) if each.sealed else entry.digests))
             except SetError as problem:
                 problems.append(problem)
         # Asked last: a set that another thread closes meanwhile has no kind loaded, and would be passed over silently.
@@ -82,14 +101,10 @@ def look_up(sets: Sequence[HashSet], digests: Mapping[str, bytes]) -> tuple[list
 
 def kinds_to_confirm(hits: Sequence[Hit], computed: Mapping[str, bytes]) -> tuple[DigestKind, ...]:
     """All kinds that the hit entries know, if one of them was not computed yet; else nothing."""
-    known = {kind for hit in hits for kind in hit.entry.digests}
+    known = {kind for hit in hits for kind in hit.keys}
     if known <= set(computed):
         return ()
     return tuple(kind for kind in KINDS if kind in known or kind in computed)
-
-
-def _contradicted(entry: Entry, digests: Mapping[str, bytes]) -> bool:
-    return any(kind in digests and digests[kind] != digest for kind, digest in entry.digests.items())
 
 
 def judge(hits: Sequence[Hit], digests: Mapping[str, bytes]) -> Verdict:
@@ -99,7 +114,7 @@ def judge(hits: Sequence[Hit], digests: Mapping[str, bytes]) -> Verdict:
     speaking = {Role.TRUSTED: False, Role.UNDECIDED: False}
     bad: list[Hit] = []
     for hit in hits:
-        agrees = not _contradicted(hit.entry, digests)
+        agrees = not hit.contradicted(digests)
         roles = {listing.role for listing in hit.entry.listings}
         if roles & {Role.KNOWN_BAD, Role.TEST}:
             bad.append(hit)
@@ -107,11 +122,10 @@ def judge(hits: Sequence[Hit], digests: Mapping[str, bytes]) -> Verdict:
         speaking[Role.UNDECIDED] |= Role.UNDECIDED in roles
     if bad:
         # Of several, one that agrees in everything speaks first, and a real listing before the built-in test.
-        bad.sort(
-            key=lambda hit: (_contradicted(hit.entry, digests), _only_test(hit), len(digests) - len(hit.entry.digests))
-        )
-        agree = {kind for hit in bad for kind, digest in hit.entry.digests.items() if digests.get(kind) == digest}
-        disagree = {kind for hit in bad for kind in hit.entry.digests if kind in digests} - agree
+        bad.sort(key=lambda hit: (hit.contradicted(digests), _only_test(hit), len(digests) - len(hit.keys)))
+        compared = [hit.compare(digests) for hit in bad]
+        agree = {kind for same, _ in compared for kind in same}
+        disagree = {kind for _, other in compared for kind in other} - agree
         return Verdict(
             Ruling.SUPPRESSED if speaking[Role.TRUSTED] else Ruling.KNOWN_BAD,
             tuple(hits),
