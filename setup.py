@@ -33,7 +33,7 @@ DIRECTIVES = {
 KERNELS = ["hs_sha256", "hs_md5", "hs_sha1", "hs_sha256_lanes", "hs_kernels"]
 CORE = {
     "_cpu": ["hs_cpu"],
-    "_seal": ["hs_cpu", "hs_os", *KERNELS, "hs_hmac"],
+    "_seal": ["hs_cpu", "hs_os", "hs_sha256", "hs_sha256_lanes", "hs_hmac"],
     "_build": [
         "hs_cpu",
         "hs_os",

@@ -43,20 +43,6 @@ static hs_set_status read_exactly(const hs_set *set, uint64_t offset, void *out,
     return HS_SET_OK;
 }
 
-void hs_set_hash_page(const uint8_t set_id[16], uint32_t section, uint64_t number, const uint8_t *page,
-                      hs_sha256_compress compress, uint8_t out[HS_SET_HASH_BYTES]) {
-    uint8_t prefix[28], digest[HS_SHA256_BYTES];
-    hs_sha256 s;
-    memcpy(prefix, set_id, 16);
-    hs_store32le(prefix + 16, section);
-    hs_store64le(prefix + 20, number);
-    hs_sha256_init(&s, compress);
-    hs_sha256_update(&s, prefix, sizeof prefix);
-    hs_sha256_update(&s, page, HS_SET_PAGE_BYTES);
-    hs_sha256_final(&s, digest);
-    memcpy(out, digest, HS_SET_HASH_BYTES);
-}
-
 void hs_set_hash_pages(const uint8_t set_id[16], uint32_t section, const uint64_t *numbers, const uint8_t *const *pages,
                        size_t count, uint32_t features, uint8_t (*out)[HS_SET_HASH_BYTES]) {
     /* The message is 28 bytes and the page: a first block with the page's first 36 bytes, 63 blocks straight from the page,

@@ -29,12 +29,12 @@ enum {
     HS_SET_KINDS = 4,            /* MD5, SHA-1, SHA-256, BLAKE3: codes 1..4 */
     HS_SET_MAX_SHAPES = 16,
     HS_SET_MAX_META_BYTES = 64 * 1024 * 1024, /* the description section */
-    HS_SET_WINDOW_PAGES = 32,    /* read and checked together by one lookup */
     HS_SET_MAX_SIGNATURES = 8,
     HS_SET_SIGNATURE_BYTES = 32 + 64, /* Ed25519: public key, signature */
     HS_SEALED_SALT_BYTES = 32,   /* what a sealed section begins with */
     HS_SEALED_TAG_BYTES = 16,    /* behind every chunk of it */
-    HS_SEALED_CHUNK_BYTES = 65536 /* plaintext of a chunk, the last one excepted */
+    HS_SEALED_CHUNK_BYTES = 65536, /* plaintext of a chunk, the last one excepted */
+    HS_SET_WINDOW_PAGES = 32     /* read and checked together by one lookup */
 };
 
 /* Section types; a section id is type << 8 | subject (a kind code, or a shape = bit set of kind codes). */
@@ -211,11 +211,9 @@ hs_set_status hs_set_entry_at(const hs_set *set, uint64_t entry, hs_set_page *pa
 hs_set_status hs_set_digest_at(const hs_set *set, unsigned kind, uint64_t row, hs_set_page *page, uint8_t *digest,
                                hs_set_error *error);
 
-/* SHA-256(set id, section id as u32, file page number as u64, page of 4096 bytes) cut to 16 bytes. Also for writers. */
-void hs_set_hash_page(const uint8_t set_id[16], uint32_t section, uint64_t number, const uint8_t *page,
-                      hs_sha256_compress compress, uint8_t out[HS_SET_HASH_BYTES]);
-
-/* The same for `count` pages of one section at once, through the kernel that is best for so many: out[i] for pages[i]. */
+/* The hashes of `count` pages of one section as the page list holds them, several at once through the kernels that are best
+ * for so many: out[i] = SHA-256(set id, section id as u32, file page number numbers[i] as u64, the 4096 bytes at pages[i])
+ * cut to 16 bytes. */
 void hs_set_hash_pages(const uint8_t set_id[16], uint32_t section, const uint64_t *numbers, const uint8_t *const *pages,
                        size_t count, uint32_t features, uint8_t (*out)[HS_SET_HASH_BYTES]);
 

@@ -451,9 +451,15 @@ cdef class SetFile:
         batch.width = width
         batch.count = count
         batch.digests = &digests[0] if count else NULL
-        if count and self.set.seal != NULL:
-            batch.seal()
+        batch.key_width = self.set.kinds[kind - 1].digest_width
+        if self.set.seal == NULL:
+            batch.keys = batch.digests
+        elif count:
+            batch.keys = batch.key_memory = <uint8_t *>malloc(count * core.HS_FINGERPRINT_BYTES)
+            if batch.key_memory == NULL:
+                raise MemoryError
         return batch
+
 
     def find(self, unsigned kind, bytes digest not None):
         """One digest: None, or the numbers of all its entries in order. Nothing is read for most unlisted digests."""
@@ -527,29 +533,20 @@ cdef class Batch:
     """One batch of digests on its way through filter and table, in parts that any threads may work on at once."""
 
     cdef SetFile file
-    cdef unsigned kind, width
+    cdef unsigned kind, width, key_width
     cdef uint64_t count
     cdef const uint8_t *digests
+    cdef const uint8_t *keys  # what the tables hold: the digests, or their fingerprints
+    cdef uint8_t *key_memory
     cdef uint8_t *may_match
     cdef uint8_t *memory  # may_match, where it is this object's own
     cdef int64_t *entries
     cdef int64_t *entry_memory
-    cdef uint8_t *fingerprints  # of a sealed set: what stands in its filters and tables
 
     def __dealloc__(self):
         free(self.memory)
         free(self.entry_memory)
-        free(self.fingerprints)
-
-    cdef int seal(self) except -1:
-        """From here on the batch is one of fingerprints."""
-        self.fingerprints = <uint8_t *>malloc(self.count * core.HS_FINGERPRINT_BYTES)
-        if self.fingerprints == NULL:
-            raise MemoryError
-        with nogil:
-            self.digests = core.hs_set_keys(&self.file.set, self.kind, self.digests, self.count, self.fingerprints)
-        self.width = core.HS_FINGERPRINT_BYTES
-        return 0
+        free(self.key_memory)
 
     cdef int own_memory(self) except -1:
         self.may_match = self.memory = <uint8_t *>malloc(self.count)
@@ -569,7 +566,10 @@ cdef class Batch:
         cdef uint64_t length = (self.count if part + 1 == parts else self.count // parts * (part + 1)) - start
         cdef uint64_t found
         with nogil:
-            found = core.hs_set_probe(&self.file.set, self.kind, self.digests + start * self.width, length,
+            if self.key_memory != NULL:
+                core.hs_set_keys(&self.file.set, self.kind, self.digests + start * self.width, length,
+                                 self.key_memory + start * self.key_width)
+            found = core.hs_set_probe(&self.file.set, self.kind, self.keys + start * self.key_width, length,
                                       self.may_match + start)
             if self.entries != NULL:
                 memset(self.entries + start, 0xff, length * sizeof(int64_t))
@@ -583,7 +583,7 @@ cdef class Batch:
         cdef core.hs_set_status status = core.HS_SET_OK
         cdef uint64_t found
         with nogil:
-            found = core.hs_set_collect(&self.file.set, self.kind, self.digests, self.may_match, self.count, part, parts, NULL)
+            found = core.hs_set_collect(&self.file.set, self.kind, self.keys, self.may_match, self.count, part, parts, NULL)
         if not found:
             return 0
         try:
@@ -593,8 +593,8 @@ cdef class Batch:
                 raise MemoryError
             with nogil:
                 window.page.number = 0
-                core.hs_set_collect(&self.file.set, self.kind, self.digests, self.may_match, self.count, part, parts, candidates)
-                status = core.hs_set_confirm(&self.file.set, self.kind, self.digests, candidates, found, self.entries, window,
+                core.hs_set_collect(&self.file.set, self.kind, self.keys, self.may_match, self.count, part, parts, candidates)
+                status = core.hs_set_confirm(&self.file.set, self.kind, self.keys, candidates, found, self.entries, window,
                                              &error)
             if status != core.HS_SET_OK:
                 self.file.raise_for(&error)

@@ -164,9 +164,9 @@ cdef extern from "hs_set.h" nogil:
         HS_SET_VERSION, HS_SET_KINDS
         HS_SECTION_META, HS_SECTION_FILTER, HS_SECTION_FENCES, HS_SECTION_TABLE, HS_SECTION_SHARED
         HS_SECTION_ENTRIES, HS_SECTION_GROUPS, HS_SECTION_REFS, HS_SECTION_SEALED
-        HS_SET_MAX_SIGNATURES, HS_SET_SIGNATURE_BYTES, HS_SET_WINDOW_PAGES
+        HS_SET_MAX_SIGNATURES, HS_SET_SIGNATURE_BYTES
         HS_SEALED_SALT_BYTES, HS_SEALED_TAG_BYTES, HS_SEALED_CHUNK_BYTES
-        HS_SECTION_MUST_UNDERSTAND, HS_SHAPE_TEST
+        HS_SECTION_MUST_UNDERSTAND, HS_SHAPE_TEST, HS_SET_WINDOW_PAGES
     ctypedef enum hs_set_status:
         HS_SET_OK, HS_SET_IO, HS_SET_FORMAT, HS_SET_NEWER, HS_SET_DAMAGED, HS_SET_MEMORY, HS_SET_NOT_LOADED
         HS_SET_SEALED, HS_SET_WRONG_KEY
@@ -251,8 +251,6 @@ cdef extern from "hs_set.h" nogil:
                                   hs_set_error *error)
     hs_set_status hs_set_digest_at(const hs_set *set, unsigned kind, uint64_t row, hs_set_page *page, uint8_t *digest,
                                    hs_set_error *error)
-    void hs_set_hash_page(const uint8_t *set_id, uint32_t section, uint64_t number, const uint8_t *page,
-                          hs_sha256_compress compress, uint8_t *out)
     void hs_set_hash_pages(const uint8_t *set_id, uint32_t section, const uint64_t *numbers, const uint8_t *const *pages,
                            size_t count, uint32_t features, uint8_t (*out)[16])
     unsigned hs_set_digest_width(unsigned kind)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from ..errors import HashsieveError, Path, SetError, UsageError, shown
+from ..errors import HashsieveError, Path, SetError, SetRollbackError, UsageError, shown
 from ..model import HealthEvent
 from .hashset import HashSet
 from .install import install, open_installed
@@ -132,7 +132,9 @@ class FollowedSet:
         new = HashSet.open(self.path, **options)
         try:
             if old is not None and new.generation < old.generation:
-                raise SetError(f"{shown(self.path)}: is generation {new.generation}, older than {old.generation}")
+                raise SetRollbackError(
+                    f"{shown(self.path)}: is generation {new.generation}, older than {old.generation}"
+                )
             if self._verify:
                 new.verify()
         except BaseException:

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import OutputError, Path, SetError, UsageError, shown
+from ..errors import OutputError, Path, SetError, SetRollbackError, UsageError, shown
 from .hashset import HashSet
 from .publish import AtomicFile
 
@@ -54,7 +54,7 @@ def install(path: Path, state_dir: Path, *, name: str | None = None, **open_opti
             current = _pointed(directory, own)
             installed = _generation_of(current, own)
             if installed is not None and source.generation < installed and current != os.path.basename(target):
-                raise SetError(
+                raise SetRollbackError(
                     f"{shown(path)}: is generation {source.generation}, but generation {installed} is installed already"
                 )
             opened = _opened(target, source.root, open_options) if current == os.path.basename(target) else None
