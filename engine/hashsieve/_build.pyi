@@ -7,16 +7,13 @@ Digest kinds are codes: 1 MD5, 2 SHA-1, 3 SHA-256, 4 BLAKE3. A *shape* says whic
 Everything is done in about ``memory_bytes``: what does not fit waits in temporary files, which ``open_file()`` gives (a
 descriptor open for reading and writing, best without a name; it is closed here). Held whatever the limit: the distinct
 groups of listings without ids, the listings of one entry, 64 KiB for each run that is read. ``buffer_bytes`` is the
-least a
-run is read by. One object belongs to one thread at a time; it may start ``jobs`` - 1 others. Work is done without the
-GIL; Ctrl-C and SIGTERM get through in the middle of it.
+least a run is read by. One object belongs to one thread at a time; it may start ``jobs`` - 1 others. Work is done
+without the GIL; Ctrl-C and SIGTERM get through in the middle of it.
 
-``check(stage, done, total)`` arguments are called now and then and may raise to stop the work; the object is then of
-no further
-use, and ``close`` gives everything back. MemoryError where memory runs out, OSError for files, ValueError for
-arguments that
-do not fit, UsageError where one entry has more ids than a reader takes or a record to cancel is in no base,
-SetDamagedError and SetFormatError for a base that cannot be read.
+``check(stage, done, total)`` arguments are called now and then and may raise to stop the work; the object is then of no
+further use, and ``close`` gives everything back. MemoryError where memory runs out, OSError for files, ValueError
+for arguments that do not fit, UsageError where one entry has more ids than a reader takes or a record to cancel is in
+no base, SetDamagedError and SetFormatError for a base that cannot be read.
 """
 
 from collections.abc import Callable, Iterator

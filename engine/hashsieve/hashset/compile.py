@@ -132,9 +132,8 @@ class SetWriter:
 
     Work is done in about ``memory_bytes`` of memory, however many records come: what does not fit waits in temporary
     files without a name in ``temp_dir`` (by default the system's, and the output's directory while writing), which
-    needs
-    room for the records and as much again as the set. ``jobs`` threads sort and write. Neither changes the result. A
-    writer that is not written should be closed.
+    needs room for the records and as much again as the set. ``jobs`` threads sort and write. Neither changes the
+    result. A writer that is not written should be closed.
 
     ``seal`` makes a sealed set. ``sign`` is called with the root (32 bytes) and gives the public key and the
     signature, 96 bytes, or up to eight such pairs.
@@ -248,8 +247,8 @@ class SetWriter:
     def _temp_problem(self, problem: OSError) -> OutputError:
         place = self._place.directory or tempfile.gettempdir()
         return OutputError(
-            f"{shown(place)}: no temporary file could be written there: {problem.strerror or problem}; free space,
-            choose " "another place, or allow more memory; nothing was published"
+            f"{shown(place)}: no temporary file could be written there: {problem.strerror or problem}; free space, "
+            "choose another place, or allow more memory; nothing was published"
         )
 
     def add_packed(self, kind: str, digests: bytes | bytearray | memoryview, listing: Listing) -> None:
