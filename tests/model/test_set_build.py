@@ -370,7 +370,7 @@ def test_a_damaged_base_is_noticed_and_named(folder):
     data = bytearray(build(path, mixed(2000, 3)))
     reference = ReferenceSet(bytes(data))
     for section in reference.sections.values():
-        if section.type in (1, 2, 3) or section.subject & 0x80:  # not read for its records
+        if section.type in (1, 2, 3) or section.subject & 0x80 or section.id == 0x501:  # not read for its records
             continue
         damaged = bytearray(data)
         damaged[section.offset + section.length // 2] ^= 4
