@@ -120,8 +120,35 @@ class Builder(Work):
     def write_sections(self, offsets: dict[int, int], sealed: bool = False, check: _Check = None) -> None:
         """All planned sections, at these offsets by section id, and their page hashes."""
 
+    column_widths: tuple[int, int]
+    """Bytes of size and of group in a sealed set's columns; after ``plan``."""
+    def lengths(self) -> tuple[int, int]:
+        """Bytes of listing groups and of record ids; after ``merge``."""
+
+    def column_pieces(self) -> Iterator[bytes]:
+        """The columns of a sealed set in pieces; after ``write_sections``."""
+
+    def group_bytes(self) -> bytes:
+        """The listing groups, as a section has them; after ``merge``."""
+
+    def ref_pieces(self) -> Iterator[bytes]:
+        """The record ids in pieces, as a section has them; after ``merge``."""
+
+    def section(self, section: int, offset: int) -> Section:
+        """A section to be written piece by piece."""
+
     def close(self) -> None:
         """Ends other threads and gives memory and temporary files back; the builder is of no further use."""
+
+@final
+class Section:
+    """One section, written piece by piece."""
+
+    def put(self, data: Buffer) -> None:
+        """The next bytes."""
+
+    def end(self) -> int:
+        """No more bytes; how many there were."""
 
 @final
 class Difference(Work):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import random
 import struct
@@ -21,6 +22,7 @@ from hashsieve.hashset.testfile import TEST_DIGESTS
 from hashsieve.model import KINDS, DigestKind, Listing, Record, Role
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "format"))
+import set_bytes
 from set_bytes import ReferenceSet, page_hash
 
 WIDTHS = {kind.value: kind.size_bytes for kind in KINDS}
@@ -425,3 +427,172 @@ def test_a_writer_that_fails_or_is_closed_keeps_no_file_open(folder):
                 writer.write(folder / "stopped.hset", progress=progress)
         assert len(os.listdir("/proc/self/fd")) == before
         assert not [name for name in os.listdir(folder) if name.startswith(".")]
+
+
+# ---------------------------------------------------------------- seals and signatures
+
+
+class PlainSeal:
+    """Seals nothing, but shows what a seal is asked for."""
+
+    key_id = bytes(range(16))
+
+    def __init__(self):
+        self.asked = []
+
+    def fingerprints(self, code, packed):
+        width = WIDTHS[KINDS[code - 1].value]
+        return b"".join(fingerprint(code, packed[at : at + width]) for at in range(0, len(packed), width))
+
+    def sealer(self, plain_sha256, set_id):
+        self.asked.append((plain_sha256, set_id))
+        return self
+
+    @property
+    def salt(self):
+        return self.asked[-1][0]
+
+    def chunk(self, number, last, plain):
+        return plain[::-1] + struct.pack("<QQ", number, last)
+
+
+def fingerprint(code, digest):
+    return hashlib.sha256(bytes([code]) + digest).digest()[:16]
+
+
+def sealed_entries(data):
+    """(fingerprints by code, size, listings) of every entry of a set that PlainSeal sealed, and its description."""
+    key_id, (count,) = data[64:80], struct.unpack_from("<I", data, 84)
+    assert key_id == PlainSeal.key_id
+    lines = [struct.unpack_from("<IIQQQQ", data, 120 + 40 * n) for n in range(count)]
+    assert not {line[0] >> 8 for line in lines} & {1, 7, 8}
+    section, flags, offset, length, chunks, aux = lines[0]
+    assert (section, flags, aux) == (0x900, 1, 65536)
+    sealed, text = data[offset + 32 : offset + length], b""
+    for number in range(chunks):
+        chunk = sealed[number * 65552 : (number + 1) * 65552]
+        assert chunk[-16:] == struct.pack("<QQ", number, number == chunks - 1)
+        assert len(chunk) == 65552 or number == chunks - 1
+        text += chunk[:-16][::-1]
+    assert data[offset : offset + 32] == hashlib.sha256(text).digest()
+    parts, at = [], 32
+    for size in struct.unpack_from("<4Q", text):
+        parts.append(text[at : at + size])
+        at += size
+    assert at == len(text)
+    meta, columns, groups, refs = parts
+    meta = json.loads(meta)
+
+    def rows(line, width):
+        per_page = 4096 // width if width else 1
+        for n in range(line[4]):
+            at = line[2] + (n // per_page * 4096 + n % per_page * width if width else 0)
+            yield data[at : at + width]
+
+    tables = {
+        line[0] & 7: [row[:16] for row in rows(line, 16 + (line[5] & 0xFF))] for line in lines if line[0] >> 8 == 4
+    }
+    assert all(table == sorted(set(table)) for table in tables.values())
+
+    def group(where, at):
+        _, at = set_bytes.varint(where, at)
+        count, at = set_bytes.varint(where, at)
+        listings = []
+        for _ in range(count):
+            number, at = set_bytes.varint(where, at)
+            ref, at = set_bytes.varint(where, at)
+            listings.append((*meta["classes"][number], where[at : at + ref - 1] if ref else None))
+            at += max(ref - 1, 0)
+        return tuple(listings), at
+
+    shared, at = [], 0
+    while at < len(groups):
+        one, at = group(groups, at)
+        shared.append(one)
+    size_width, group_width, at, entries = columns[0], columns[1], 2, []
+    for line in lines:
+        if line[0] >> 8 != 6:
+            continue
+        row_width, implicit = line[5] & 0xFF, line[5] >> 24
+        assert line[5] >> 8 & 0xFFFF == 0
+        codes = [code for code in (1, 2, 3, 4) if line[0] >> code - 1 & 1]
+        test_row = next(table[5] >> 8 for table in lines if table[0] == 4 << 8 | codes[0])
+        for row in rows(line, (len(codes) - implicit) * row_width):
+            numbers = [int.from_bytes(row[n : n + row_width], "little") for n in range(0, len(row), row_width)]
+            if implicit:
+                first = test_row - 1 if line[0] & 0x80 else len(entries) + (len(entries) >= test_row - 1)
+                numbers.insert(0, first)
+            size = int.from_bytes(columns[at : at + size_width], "little")
+            value = int.from_bytes(columns[at + size_width : at + size_width + group_width], "little")
+            at += size_width + group_width
+            listings = group(refs, value >> 1)[0] if value & 1 else shared[value >> 1]
+            held = {code: tables[code][number] for code, number in zip(codes, numbers, strict=True)}
+            entries.append((held, size - 1 if size else None, set(listings)))
+    assert at == len(columns)
+    return entries, meta
+
+
+@pytest.mark.parametrize(
+    ("kinds", "count"),
+    [
+        (("md5",), 0),
+        (("md5",), 1),
+        (("sha256",), 500),
+        (("md5", "sha1"), 500),
+        (tuple(WIDTHS), 1),
+        (tuple(WIDTHS), 6000),
+    ],
+)
+def test_a_sealed_set_says_the_same_behind_the_seal(folder, kinds, count):
+    records = [r for r in mixed(count, 7, kinds, 0.05) if len(kinds) > 2 or len(r.digests) == len(kinds)]
+    seal = PlainSeal()
+    data = build(folder / "sealed.hset", records, seal=seal)
+    entries, meta = sealed_entries(data)
+    assert seal.asked == [(data[4096 : 4096 + 32], data[48:64])]
+    assert meta == ReferenceSet(build(folder / "plain.hset", records)).meta
+    expected = [
+        ({code: fingerprint(code, digest) for code, digest in digests.items()}, size, listings)
+        for digests, size, listings in truth(records)
+    ]
+    assert sorted(entries[: len(expected)], key=repr_of) == sorted(expected, key=repr_of)
+    assert [entry[1:] for entry in entries[len(expected) :]] == [
+        (68, {("hashsieve test file", "test", None, None)}) for _ in range(bool(expected))
+    ]
+    assert build(folder / "again.hset", records[::-1], 3000, 64, 2, seal=PlainSeal()) == data
+
+
+def repr_of(entry):
+    digests, size, listings = entry
+    return repr((sorted(digests.items()), size, sorted(map(repr, listings))))
+
+
+def test_packed_digests_are_sealed_like_others(folder):
+    digests = [random.Random(n).randbytes(20) for n in range(300)]
+    records = [Record({"sha1": digest}, None, LISTING) for digest in digests]
+    data = build(folder / "sealed.hset", records, seal=PlainSeal())
+    with SetWriter(seal=PlainSeal()) as writer:
+        writer.add_packed("sha1", b"".join(digests), LISTING)
+        writer.write(folder / "packed.hset")
+    assert (folder / "packed.hset").read_bytes() == data
+
+
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_signatures_stand_behind_the_root(folder, count):
+    asked = []
+
+    def sign(root):
+        asked.append(root)
+        return bytes(range(96)) * count
+
+    plain = build(folder / "plain.hset", mixed(10, 1))
+    signed = build(folder / "signed.hset", mixed(10, 1), sign=sign)
+    assert signed[:-4056] == plain[:-4056]
+    assert asked == [plain[-4088:-4056]]
+    assert signed[-4056:] == (struct.pack("<II", count, 0) + bytes(range(96)) * count).ljust(4056, b"\0")
+
+
+@pytest.mark.parametrize("length", [0, 64, 95, 97, 96 * 9])
+def test_what_is_no_signature_publishes_nothing(folder, length):
+    with pytest.raises(UsageError, match="96"):
+        build(folder / "no.hset", mixed(10, 1), sign=lambda root: bytes(length))
+    assert not (folder / "no.hset").exists()
