@@ -30,20 +30,17 @@ DIRECTIVES = {
 
 # Which plain C files each module is made of. Every module holds its own copy, so that one shared object never depends
 # on another being loaded first; what they share they hand over as named capsules.
+KERNELS = ["hs_sha256", "hs_md5", "hs_sha1", "hs_sha256_lanes", "hs_kernels"]
 CORE = {
     "_cpu": ["hs_cpu"],
     "_seal": ["hs_cpu", "hs_os", "hs_sha256", "hs_sha256_lanes", "hs_hmac"],
-    "_build": ["hs_cpu", "hs_os", "hs_sha256", "hs_sha256_lanes", "hs_hmac", "hs_bloom", "hs_sort", "hs_set"],
-    "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_sha256_lanes", "hs_hmac", "hs_bloom", "hs_sort", "hs_set"],
+    "_build": ["hs_cpu", "hs_os", *KERNELS, "hs_hmac", "hs_bloom", "hs_sort", "hs_set"],
+    "_lookup": ["hs_cpu", "hs_os", *KERNELS, "hs_hmac", "hs_bloom", "hs_sort", "hs_set", "hs_hex"],
     "_scan": [
         "hs_cpu",
         "hs_os",
         "hs_walk",
-        "hs_sha256",
-        "hs_md5",
-        "hs_sha1",
-        "hs_sha256_lanes",
-        "hs_kernels",
+        *KERNELS,
         "hs_hmac",
         "hs_lanes",
         "hs_bloom",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import HashsieveError
     from .hashset.compile import compile_lists
+    from .hashset.follow import follow
     from .hashset.hashset import HashSet
     from .model import DigestKind, Entry, HealthEvent, Listing, Match, Outcome, OutcomeKind, Record, Role, Summary
     from .scan.scanner import Scanner
@@ -31,6 +32,7 @@ __all__ = [
     "Summary",
     "__version__",
     "compile_lists",
+    "follow",
 ]
 
 __version__ = "0.1.0"
@@ -40,6 +42,7 @@ _HOMES = {
     "HashsieveError": "errors",
     "Scanner": "scan.scanner",
     "compile_lists": "hashset.compile",
+    "follow": "hashset.follow",
 }
 
 

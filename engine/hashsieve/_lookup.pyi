@@ -89,6 +89,11 @@ class SetFile:
 
     @property
     def closed(self) -> bool: ...
+    def file_state(self) -> str:
+        """Is the file still what it was when it was opened: ``same``, ``changed`` (written to), ``replaced`` (another
+        one lies under its name) or ``gone``.
+        """
+
     @property
     def header(self) -> Header: ...
     def keys(self, kind: int, digests: Buffer) -> bytes:
@@ -124,18 +129,39 @@ class SetFile:
     def verify(self, progress: Callable[[int], object] | None = None) -> None:
         """Reads and checks every page. ``progress(done_pages)`` is called every 4096 pages and may raise to stop."""
 
+    def copy_into(self, fd: int) -> None:
+        """Writes the whole file to a descriptor. Every page is checked on its way; only the signatures in the root page
+        are for whoever opens the copy to check. OSError: it cannot be written.
+        """
+
     def probe_into(
-        self, kind: int, digests: Buffer | npt.NDArray[np.uint8], may_match: Buffer | npt.NDArray[np.uint8]
+        self,
+        kind: int,
+        digests: Buffer | npt.NDArray[np.uint8],
+        may_match: Buffer | npt.NDArray[np.uint8],
+        threads: int = 1,
     ) -> int:
-        """Filter only: ``may_match``, n writable bytes, become 1 or 0. Returns how many may match. Reads no file."""
+        """Filter only: ``may_match``, n writable bytes, become 1 or 0. Returns how many may match. Reads no file.
+
+        ``threads``: as many work on a batch of 65,536 digests for each of them or more.
+        """
 
     def lookup_into(
-        self, kind: int, digests: Buffer | npt.NDArray[np.uint8], entries: Buffer | npt.NDArray[np.int64]
+        self,
+        kind: int,
+        digests: Buffer | npt.NDArray[np.uint8],
+        entries: Buffer | npt.NDArray[np.int64],
+        threads: int = 1,
     ) -> None:
         """Sets each of the n signed 64-bit numbers ``entries`` to the first entry of its digest or -1.
 
-        Takes n bytes and 16 for each filter hit while it runs. When it raises, ``entries`` hold nothing of use.
+        Filter hits are confirmed in the order of the table: each page is read and checked once, neighbours together.
+        Takes n bytes, 16 for each filter hit and 132 KiB for each of the ``threads`` while it runs. When it raises,
+        ``entries`` hold nothing of use.
         """
+
+    def mark_listed(self, kind: int, digests: Buffer, flags: Buffer, threads: int = 1) -> int:
+        """Sets the byte of each listed digest in ``flags`` to 1 and leaves the others. Returns how many are listed."""
 
     def find(self, kind: int, digest: bytes) -> list[int] | None:
         """One digest: None, or the numbers of all its entries, rising. Most unlisted digests cost no read."""
@@ -148,8 +174,42 @@ class SetFile:
         :meth:`groups`, or an offset for :meth:`refs`.
         """
 
+@final
+class DigestLines:
+    """A stretch of text with a hexadecimal digest on each line, and the text of the answers to it.
+
+    A line is blank, a digest of 16, 20 or 32 bytes (32, 40 or 64 digits of either case, white space around them), or
+    something else. Source: ext/core/hs_hex.c.
+    """
+
+    def __init__(self, text: bytes, last: bool, room: int = 65536) -> None:
+        """Takes at most ``room`` lines. What follows the last line feed counts only when it is the ``last`` text."""
+    consumed: int
+    """Bytes of the text that the lines take."""
+
+    def __len__(self) -> int:
+        """Number of lines."""
+
+    def digests_of(self, width: int) -> memoryview:
+        """The digests of this width, packed, in the order of their lines."""
+
+    def answer(
+        self, before: dict[int, bytes], after: dict[int, bytes], hits: dict[int, bytearray]
+    ) -> tuple[bytes, tuple[int, int, bytes] | None]:
+        """Goes on to the next line that is something else, or a digest whose flag in ``hits`` is set.
+
+        Everything passed on the way is a miss: before + digits in lower case + after, by width. Returns the text of the
+        misses and (line from 0, place among the digests of its width, digest), or (line from 0, -1, text of the line)
+        for a line that is something else, or None at the end.
+        """
+
 def sha256_once(data: Buffer, portable: bool = False) -> bytes:
     """SHA-256 of a buffer: by the kernel chosen for this CPU, or by the portable one."""
+
+def page_hashes(set_id: Buffer, section: int, first: int, pages: Buffer, features: int = 0xFFFFFFFF) -> bytes:
+    """Tests: what the page list holds for packed pages numbered from ``first`` on, 16 bytes each, several hashed at
+    once by the kernels that these bits of the CPU's allow.
+    """
 
 def probe_agrees(blocks: Buffer, digests: Buffer, width: int) -> tuple[bytes, bytes]:
     """Tests: the answers of the chosen probe kernel and of the portable one for the same blocks of 32 bytes."""

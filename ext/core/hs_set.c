@@ -57,12 +57,55 @@ void hs_set_hash_page(const uint8_t set_id[16], uint32_t section, uint64_t numbe
     memcpy(out, digest, HS_SET_HASH_BYTES);
 }
 
-static hs_set_status check_page(const hs_set *set, uint32_t section, uint64_t number, const uint8_t *bytes,
-                                hs_set_error *error) {
-    uint8_t hash[HS_SET_HASH_BYTES];
-    hs_set_hash_page(set->set_id, section, number, bytes, set->compress, hash);
-    if (memcmp(hash, set->page_hashes + (number - 1) * HS_SET_HASH_BYTES, HS_SET_HASH_BYTES) != 0)
-        return fail(error, HS_SET_DAMAGED, "a page does not agree with the page list", section, number);
+void hs_set_hash_pages(const uint8_t set_id[16], uint32_t section, const uint64_t *numbers, const uint8_t *const *pages,
+                       size_t count, uint32_t features, uint8_t (*out)[HS_SET_HASH_BYTES]) {
+    /* The message is 28 bytes and the page: a first block with the page's first 36 bytes, 63 blocks straight from the page,
+     * and its last 28 bytes with the padding, which is that of a message of 28 + 4096 bytes. */
+    enum { PREFIX = 28, FIRST = HS_BLOCK_BYTES - PREFIX, WHOLE = (HS_SET_PAGE_BYTES - FIRST) / HS_BLOCK_BYTES };
+    const size_t rest = FIRST + WHOLE * HS_BLOCK_BYTES;
+    uint8_t ends[HS_LANES_MAX][2 * HS_BLOCK_BYTES], digest[HS_SHA256_BYTES];
+    uint32_t state[HS_LANES_MAX * HS_STATE_WORDS_MAX];
+    const uint8_t *data[HS_LANES_MAX];
+    while (count) {
+        const hs_kernel *kernel =
+            hs_kernel_for(HS_SHA256, features, count < HS_LANES_MAX ? (unsigned)count : HS_LANES_MAX);
+        const size_t live = count < kernel->lanes ? count : kernel->lanes;
+        for (unsigned lane = 0; lane < kernel->lanes; lane++) {
+            const size_t i = lane < live ? lane : 0; /* a lane without a page of its own repeats the first */
+            hs_lane_start(HS_SHA256, state, kernel->lanes, lane);
+            memcpy(ends[lane], set_id, 16);
+            hs_store32le(ends[lane] + 16, section);
+            hs_store64le(ends[lane] + 20, numbers[i]);
+            memcpy(ends[lane] + PREFIX, pages[i], FIRST);
+            data[lane] = ends[lane];
+        }
+        kernel->run(state, data, 1);
+        for (unsigned lane = 0; lane < kernel->lanes; lane++) data[lane] = pages[lane < live ? lane : 0] + FIRST;
+        kernel->run(state, data, WHOLE);
+        for (unsigned lane = 0; lane < kernel->lanes; lane++) {
+            hs_lane_tail(HS_SHA256, pages[lane < live ? lane : 0] + rest, PREFIX + HS_SET_PAGE_BYTES, ends[lane]);
+            data[lane] = ends[lane];
+        }
+        kernel->run(state, data, 1);
+        for (size_t i = 0; i < live; i++) {
+            hs_lane_digest(HS_SHA256, state, kernel->lanes, (unsigned)i, digest);
+            memcpy(out[i], digest, HS_SET_HASH_BYTES);
+        }
+        numbers += live;
+        pages += live;
+        out += live;
+        count -= live;
+    }
+}
+
+/* At most HS_SET_WINDOW_PAGES pages of one section against the page list. */
+static hs_set_status check_pages(const hs_set *set, uint32_t section, const uint64_t *numbers, const uint8_t *const *pages,
+                                 size_t count, hs_set_error *error) {
+    uint8_t hashes[HS_SET_WINDOW_PAGES][HS_SET_HASH_BYTES];
+    hs_set_hash_pages(set->set_id, section, numbers, pages, count, set->features, hashes);
+    for (size_t i = 0; i < count; i++)
+        if (memcmp(hashes[i], set->page_hashes + (numbers[i] - 1) * HS_SET_HASH_BYTES, HS_SET_HASH_BYTES) != 0)
+            return fail(error, HS_SET_DAMAGED, "a page does not agree with the page list", section, numbers[i]);
     return HS_SET_OK;
 }
 
@@ -82,9 +125,47 @@ static hs_set_status read_page_of(const hs_set *set, const hs_section *section, 
     if (page->number == number) return HS_SET_OK;
     page->number = 0;
     hs_set_status status = read_exactly(set, number * HS_SET_PAGE_BYTES, page->bytes, HS_SET_PAGE_BYTES, error);
-    if (status == HS_SET_OK) status = check_page(set, section->id, number, page->bytes, error);
+    const uint8_t *bytes = page->bytes;
+    if (status == HS_SET_OK) status = check_pages(set, section->id, &number, &bytes, 1, error);
     if (status == HS_SET_OK) page->number = number;
     return status;
+}
+
+static hs_set_status read_pages_of(const hs_set *set, const hs_section *section, uint64_t first, uint64_t count,
+                                   uint8_t *bytes, hs_set_error *error) {
+    uint64_t numbers[HS_SET_WINDOW_PAGES];
+    const uint8_t *pages[HS_SET_WINDOW_PAGES];
+    while (count) {
+        /* In steps that stay in the second-level cache: a page is hashed while it is still there. */
+        const unsigned step = count < HS_SET_WINDOW_PAGES ? (unsigned)count : HS_SET_WINDOW_PAGES;
+        hs_set_status status = read_exactly(set, first * HS_SET_PAGE_BYTES, bytes, step * HS_SET_PAGE_BYTES, error);
+        for (unsigned i = 0; i < step; i++) {
+            numbers[i] = first + i;
+            pages[i] = bytes + i * HS_SET_PAGE_BYTES;
+        }
+        if (status == HS_SET_OK) status = check_pages(set, section->id, numbers, pages, step, error);
+        if (status != HS_SET_OK) return status;
+        first += step;
+        count -= step;
+        bytes += step * HS_SET_PAGE_BYTES;
+    }
+    return HS_SET_OK;
+}
+
+hs_set_status hs_set_read_raw(const hs_set *set, uint64_t offset, void *out, uint64_t length, hs_set_error *error) {
+    return read_exactly(set, offset, out, length, error);
+}
+
+uint64_t hs_set_section_run(const hs_set *set, uint64_t first) {
+    const hs_section *section = section_of_page(set, first);
+    return section ? section->offset / HS_SET_PAGE_BYTES + pages_of(section->length) - first : 0;
+}
+
+hs_set_status hs_set_read_pages(const hs_set *set, uint64_t first, uint64_t count, uint8_t *bytes, hs_set_error *error) {
+    const hs_section *section = section_of_page(set, first);
+    if (!section || count > hs_set_section_run(set, first))
+        return fail(error, HS_SET_FORMAT, "page number outside of every section", 0, first);
+    return read_pages_of(set, section, first, count, bytes, error);
 }
 
 hs_set_status hs_set_read_page(const hs_set *set, uint64_t number, hs_set_page *page, hs_set_error *error) {
@@ -406,6 +487,7 @@ hs_set_status hs_set_open(hs_set *set, const hs_os *os, int fd, uint32_t cpu_fea
     memset(set, 0, sizeof *set);
     set->os = os;
     set->fd = fd;
+    set->features = cpu_features;
     set->compress = hs_sha256_choose(cpu_features);
     set->probe = hs_bloom_choose(cpu_features);
     hs_stat st;
@@ -446,16 +528,8 @@ static hs_set_status load_section(const hs_set *set, const hs_section *section, 
     if (length > SIZE_MAX / 2) return fail(error, HS_SET_MEMORY, "a section is larger than the address space", section->id, 0);
     uint8_t *memory = hs_os_map((size_t)length);
     if (!memory) return fail(error, HS_SET_MEMORY, "no memory for a section", section->id, 0);
-    hs_set_status status = HS_SET_OK;
-    /* In steps that stay in the second-level cache: a page is hashed while it is still there. */
-    const uint64_t step = 64 * HS_SET_PAGE_BYTES;
-    for (uint64_t at = 0; at < length && status == HS_SET_OK; at += step) {
-        uint64_t take = length - at < step ? length - at : step;
-        status = read_exactly(set, section->offset + at, memory + at, take, error);
-        for (uint64_t page = 0; page < take && status == HS_SET_OK; page += HS_SET_PAGE_BYTES)
-            status = check_page(set, section->id, (section->offset + at + page) / HS_SET_PAGE_BYTES, memory + at + page,
-                                error);
-    }
+    hs_set_status status = read_pages_of(set, section, section->offset / HS_SET_PAGE_BYTES, pages_of(section->length), memory,
+                                         error);
     if (status != HS_SET_OK) {
         hs_os_unmap(memory, (size_t)length);
         return status;
@@ -529,25 +603,25 @@ static hs_set_status page_of(const hs_set *set, const hs_set_kind *kind, const u
 }
 
 /* The first row from `row` on whose first eight bytes are not below `prefix`; `rows` where there is none. */
-static unsigned first_row(const hs_set_kind *kind, const hs_set_page *page, unsigned row, unsigned rows, uint64_t prefix) {
+static unsigned first_row(const hs_set_kind *kind, const uint8_t *page, unsigned row, unsigned rows, uint64_t prefix) {
     const unsigned width = kind->row_width;
     unsigned count = rows - row;
     while (count > 1) { /* no branch on the digest: it would be mispredicted every other time */
         unsigned half = count / 2;
-        row += hs_load64be(page->bytes + (row + half - 1) * width) < prefix ? half : 0;
+        row += hs_load64be(page + (row + half - 1) * width) < prefix ? half : 0;
         count -= half;
     }
-    return row + (count && hs_load64be(page->bytes + row * width) < prefix);
+    return row + (count && hs_load64be(page + row * width) < prefix);
 }
 
 /* The row on the page held that equals the digest, or -1. Rows before `*from` are not looked at; it becomes the first row
  * with the digest's first eight bytes, before which no digest with these or greater ones can be. */
-static int row_on_page(const hs_set_kind *kind, const hs_set_page *page, unsigned *from, unsigned rows,
+static int row_on_page(const hs_set_kind *kind, const uint8_t *page, unsigned *from, unsigned rows,
                        const uint8_t *digest) {
     uint64_t prefix = hs_load64be(digest);
     *from = first_row(kind, page, *from, rows, prefix);
     for (unsigned row = *from; row < rows; row++) {
-        const uint8_t *there = page->bytes + row * kind->row_width;
+        const uint8_t *there = page + row * kind->row_width;
         if (hs_load64be(there) != prefix) return -1;
         if (hs_load64be(there + 8) == hs_load64be(digest + 8) &&
             (kind->digest_width == 16 || memcmp(there + 16, digest + 16, kind->digest_width - 16) == 0))
@@ -572,14 +646,15 @@ static uint64_t table_file_page(const hs_set_kind *kind, uint64_t table_page) {
     return kind->table_section->offset / HS_SET_PAGE_BYTES + table_page;
 }
 
-static hs_set_status hit_at(const hs_set *set, const hs_set_kind *kind, const hs_set_page *page, uint64_t table_page,
+static hs_set_status hit_at(const hs_set *set, const hs_set_kind *kind, const uint8_t *page, uint64_t table_page,
                             unsigned row, hs_set_hit *hit, hs_set_error *error) {
-    uint64_t value = hs_load_le(page->bytes + row * kind->row_width + kind->digest_width, kind->entry_width);
+    uint64_t value = hs_load_le(page + row * kind->row_width + kind->digest_width, kind->entry_width);
     hit->row = table_page * kind->rows_per_page + row;
     hit->entry = kind->entry_width ? value >> 1 : entry_of_row(set, kind, hit->row);
     hit->more = (int)(value & 1);
     if (hit->entry > set->entry_count)
-        return fail(error, HS_SET_FORMAT, "a row names an entry that is not there", kind->table_section->id, page->number);
+        return fail(error, HS_SET_FORMAT, "a row names an entry that is not there", kind->table_section->id,
+                    table_file_page(kind, table_page));
     return HS_SET_OK;
 }
 
@@ -594,14 +669,15 @@ hs_set_status hs_set_find(const hs_set *set, unsigned code, const uint8_t *diges
     if (status != HS_SET_OK || table_page < 0) return status;
     status = read_page_of(set, kind->table_section, table_file_page(kind, (uint64_t)table_page), page, error);
     if (status != HS_SET_OK) return status;
-    int row = row_on_page(kind, page, &from, rows_on(kind, (uint64_t)table_page), digest);
+    int row = row_on_page(kind, page->bytes, &from, rows_on(kind, (uint64_t)table_page), digest);
     *found = row >= 0;
-    return *found ? hit_at(set, kind, page, (uint64_t)table_page, (unsigned)row, hit, error) : HS_SET_OK;
+    return *found ? hit_at(set, kind, page->bytes, (uint64_t)table_page, (unsigned)row, hit, error) : HS_SET_OK;
 }
 
-void hs_set_collect(const hs_set *set, unsigned code, const uint8_t *digests, const uint8_t *may_match, uint64_t count,
-                    hs_set_candidate *candidates) {
+uint64_t hs_set_collect(const hs_set *set, unsigned code, const uint8_t *digests, const uint8_t *may_match, uint64_t count,
+                        unsigned part, unsigned parts, hs_set_candidate *candidates) {
     unsigned width = set->kinds[code - 1].digest_width;
+    uint64_t found = 0;
     for (uint64_t i = 0; i < count; i++) {
         /* Nearly all are 0: step over eight at a time. */
         if (count - i >= 8) {
@@ -613,10 +689,14 @@ void hs_set_collect(const hs_set *set, unsigned code, const uint8_t *digests, co
             }
         }
         if (!may_match[i]) continue;
-        memcpy(candidates->prefix, digests + i * width, sizeof candidates->prefix);
-        candidates->index = i;
-        candidates++;
+        if (parts > 1 && hs_mulhi64(hs_load64be(digests + i * width), parts) != part) continue;
+        if (candidates) {
+            memcpy(candidates[found].prefix, digests + i * width, sizeof candidates->prefix);
+            candidates[found].index = i;
+        }
+        found++;
     }
+    return found;
 }
 
 /* The first page from `from` on whose fence is not below `prefix`: steps that double, then bisection, so that neighbours
@@ -636,40 +716,91 @@ static uint64_t first_fence(const hs_set_kind *kind, uint64_t from, uint64_t pre
     return low;
 }
 
+/* The table pages of a few neighbouring candidates: where in the window each lies. */
+typedef struct window_pages {
+    uint64_t numbers[HS_SET_WINDOW_PAGES]; /* in the table, rising */
+    unsigned slots[HS_SET_WINDOW_PAGES];   /* page places from the window's start */
+    unsigned count;
+} window_pages;
+
+/* Finds the pages of candidates from `i` on until the window is full. Pages that are next to each other, or next but one, lie
+ * in the window as they do in the file, so that one read brings them: a page read for nothing costs less than a call.
+ * Returns the first candidate that is left for the next window. */
+static uint64_t plan_window(const hs_set_kind *kind, const hs_set_candidate *candidates, uint64_t i, uint64_t count,
+                            uint64_t *fence, window_pages *pages) {
+    pages->count = 0;
+    for (; i < count; i++) {
+        *fence = first_fence(kind, *fence, hs_load64be(candidates[i].prefix));
+        if (!*fence) continue;
+        uint64_t number = *fence - 1;
+        unsigned slot = 0;
+        if (pages->count) {
+            uint64_t last = pages->numbers[pages->count - 1];
+            if (number == last) continue;
+            slot = pages->slots[pages->count - 1] + (number - last <= 2 ? (unsigned)(number - last) : 1);
+            if (slot >= HS_SET_WINDOW_PAGES) break;
+        }
+        pages->numbers[pages->count] = number;
+        pages->slots[pages->count++] = slot;
+    }
+    return i;
+}
+
+static hs_set_status read_window(const hs_set *set, const hs_set_kind *kind, const window_pages *pages,
+                                 hs_set_window *window, hs_set_error *error) {
+    uint64_t numbers[HS_SET_WINDOW_PAGES];
+    const uint8_t *at[HS_SET_WINDOW_PAGES];
+    for (unsigned first = 0, end; first < pages->count; first = end) {
+        for (end = first + 1; end < pages->count && pages->numbers[end] - pages->numbers[first] ==
+                                                        pages->slots[end] - pages->slots[first];)
+            end++;
+        unsigned length = pages->slots[end - 1] - pages->slots[first] + 1;
+        hs_set_status status =
+            read_exactly(set, table_file_page(kind, pages->numbers[first]) * HS_SET_PAGE_BYTES,
+                         window->bytes + pages->slots[first] * HS_SET_PAGE_BYTES, length * HS_SET_PAGE_BYTES, error);
+        if (status != HS_SET_OK) return status;
+    }
+    for (unsigned i = 0; i < pages->count; i++) {
+        numbers[i] = table_file_page(kind, pages->numbers[i]);
+        at[i] = window->bytes + pages->slots[i] * HS_SET_PAGE_BYTES;
+    }
+    return check_pages(set, kind->table_section->id, numbers, at, pages->count, error);
+}
+
 hs_set_status hs_set_confirm(const hs_set *set, unsigned code, const uint8_t *digests, hs_set_candidate *candidates,
-                             uint64_t count, int64_t *entries, hs_set_page *page, hs_set_error *error) {
+                             uint64_t count, int64_t *entries, hs_set_window *window, hs_set_error *error) {
     enum { AHEAD = 16 }; /* digests lie in the caller's order: ask for their lines this many candidates before */
     const hs_set_kind *kind = &set->kinds[code - 1];
     const unsigned width = kind->digest_width;
-    uint64_t fence = 0, held = UINT64_MAX;
-    unsigned from = 0;
+    window_pages pages;
+    uint64_t fence = 0;
     if (!kind->fences) return fail(error, HS_SET_NOT_LOADED, "the digest kind was not loaded", 0, 0);
     hs_sort_rows((uint8_t *)candidates, count, sizeof *candidates, sizeof candidates->prefix, NULL, NULL);
-    for (uint64_t i = 0; i < count; i++) {
-        const uint8_t *digest = digests + candidates[i].index * width;
-        uint64_t prefix = hs_load64be(candidates[i].prefix);
-        hs_set_status status;
-        hs_set_hit hit;
-        int found = 0;
-        if (count - i > AHEAD) HS_PREFETCH(digests + candidates[i + AHEAD].index * width);
-        fence = first_fence(kind, fence, prefix);
-        if (fence < kind->page_count && kind->fences[fence] == prefix) {
-            /* A page starts with these eight bytes: which of several it is, only the whole digest tells. */
-            status = hs_set_find(set, code, digest, page, &found, &hit, error);
-            if (status != HS_SET_OK) return status;
-            held = UINT64_MAX;
-        } else if (fence) {
-            if (held != fence - 1) {
-                status = read_page_of(set, kind->table_section, table_file_page(kind, fence - 1), page, error);
-                if (status != HS_SET_OK) return status;
-                held = fence - 1;
-                from = 0;
+    for (uint64_t i = 0, end; i < count; i = end) {
+        end = plan_window(kind, candidates, i, count, &fence, &pages);
+        hs_set_status status = read_window(set, kind, &pages, window, error);
+        if (status != HS_SET_OK) return status;
+        unsigned at = 0, from = 0;
+        for (; i < end; i++) {
+            const uint8_t *digest = digests + candidates[i].index * width;
+            const uint64_t prefix = hs_load64be(candidates[i].prefix);
+            hs_set_hit hit;
+            int found = 0;
+            if (count - i > AHEAD) HS_PREFETCH(digests + candidates[i + AHEAD].index * width);
+            for (; at + 1 < pages.count && kind->fences[pages.numbers[at + 1]] < prefix; at++) from = 0;
+            const uint64_t before = pages.count && kind->fences[pages.numbers[at]] < prefix ? pages.numbers[at] + 1 : 0;
+            if (before < kind->page_count && kind->fences[before] == prefix) {
+                /* A page starts with these eight bytes: which of several it is, only the whole digest tells. */
+                if ((status = hs_set_find(set, code, digest, &window->page, &found, &hit, error)) != HS_SET_OK) return status;
+            } else if (before) {
+                const uint8_t *bytes = window->bytes + pages.slots[at] * HS_SET_PAGE_BYTES;
+                int row = row_on_page(kind, bytes, &from, rows_on(kind, before - 1), digest);
+                found = row >= 0;
+                if (found && (status = hit_at(set, kind, bytes, before - 1, (unsigned)row, &hit, error)) != HS_SET_OK)
+                    return status;
             }
-            int row = row_on_page(kind, page, &from, rows_on(kind, held), digest);
-            found = row >= 0;
-            if (found && (status = hit_at(set, kind, page, held, (unsigned)row, &hit, error)) != HS_SET_OK) return status;
+            entries[candidates[i].index] = found ? (int64_t)hit.entry : -1;
         }
-        entries[candidates[i].index] = found ? (int64_t)hit.entry : -1;
     }
     return HS_SET_OK;
 }

@@ -13,6 +13,7 @@
 
 #include "hs_bloom.h"
 #include "hs_hmac.h"
+#include "hs_kernels.h"
 #include "hs_os.h"
 #include "hs_sha256.h"
 
@@ -32,7 +33,8 @@ enum {
     HS_SET_SIGNATURE_BYTES = 32 + 64, /* Ed25519: public key, signature */
     HS_SEALED_SALT_BYTES = 32,   /* what a sealed section begins with */
     HS_SEALED_TAG_BYTES = 16,    /* behind every chunk of it */
-    HS_SEALED_CHUNK_BYTES = 65536 /* plaintext of a chunk, the last one excepted */
+    HS_SEALED_CHUNK_BYTES = 65536, /* plaintext of a chunk, the last one excepted */
+    HS_SET_WINDOW_PAGES = 32     /* read and checked together by one lookup */
 };
 
 /* Section types; a section id is type << 8 | subject (a kind code, or a shape = bit set of kind codes). */
@@ -115,6 +117,7 @@ typedef struct hs_set {
     hs_seal *seal;             /* NULL: a plain set. Else a copy of the key, in memory of its own, wiped when closed */
     unsigned signature_count;
     uint8_t signatures[HS_SET_MAX_SIGNATURES][HS_SET_SIGNATURE_BYTES]; /* public key, signature of the root: not verified here */
+    uint32_t features;         /* HS_CPU_* bits that kernels may use */
     hs_sha256_compress compress;
     hs_bloom_probe probe;
 } hs_set;
@@ -124,6 +127,12 @@ typedef struct hs_set_page {
     uint64_t number;  /* file page number held, 0 = none (page 0 is the header) */
     uint8_t bytes[HS_SET_PAGE_BYTES];
 } hs_set_page;
+
+/* Pages of one table that one thread has read and checked together. */
+typedef struct hs_set_window {
+    hs_set_page page;  /* for what is asked one by one */
+    uint8_t bytes[HS_SET_WINDOW_PAGES * HS_SET_PAGE_BYTES];
+} hs_set_window;
 
 /* Parses and checks header, section table, page list and root of the open file `fd`, which stays the caller's.
  * A sealed set takes the one of `keys` that it was sealed with, and copies it. On failure everything taken is given back. */
@@ -136,6 +145,16 @@ hs_set_status hs_set_load_kind(hs_set *set, unsigned kind, hs_set_error *error);
 
 /* Reads and checks page number `page` (1 <= page <= page_count) of the file. */
 hs_set_status hs_set_read_page(const hs_set *set, uint64_t page, hs_set_page *out, hs_set_error *error);
+
+/* Reads and checks `count` pages from number `first` on, all of one section, into `bytes`. Several pages at once are hashed
+ * side by side and cost half as much a page. */
+hs_set_status hs_set_read_pages(const hs_set *set, uint64_t first, uint64_t count, uint8_t *bytes, hs_set_error *error);
+
+/* Reads `length` bytes at `offset` of the file without checking them: for what only the whole root covers. */
+hs_set_status hs_set_read_raw(const hs_set *set, uint64_t offset, void *out, uint64_t length, hs_set_error *error);
+
+/* The number of pages from `first` on, `first` included, that belong to the same section; 0: outside of every section. */
+uint64_t hs_set_section_run(const hs_set *set, uint64_t first);
 
 /* Reads and checks `length` bytes at `offset` of a section. */
 hs_set_status hs_set_read(const hs_set *set, const hs_section *section, uint64_t offset, void *out, uint64_t length,
@@ -164,14 +183,15 @@ typedef struct hs_set_candidate {
     uint64_t index;    /* position in the caller's batch */
 } hs_set_candidate;
 
-/* Writes a candidate for every i with may_match[i]; the caller brings room for as many as hs_set_probe counted. */
-void hs_set_collect(const hs_set *set, unsigned kind, const uint8_t *digests, const uint8_t *may_match, uint64_t count,
-                    hs_set_candidate *candidates);
+/* Writes a candidate for every i with may_match[i] whose digest lies in this one of `parts` equal parts of all digests (part 0
+ * of 1: everything), or only counts them where `candidates` is NULL. Returns how many there are. */
+uint64_t hs_set_collect(const hs_set *set, unsigned kind, const uint8_t *digests, const uint8_t *may_match, uint64_t count,
+                        unsigned part, unsigned parts, hs_set_candidate *candidates);
 
-/* Confirms candidates of a batch in the exact table, in table order so that each page is read and checked once:
- * entries[index] becomes the first entry or -1. Sorts `candidates`. */
+/* Confirms candidates of a batch in the exact table, in table order so that each page is read and checked once, neighbours
+ * together: entries[index] becomes the first entry or -1. Sorts `candidates`. */
 hs_set_status hs_set_confirm(const hs_set *set, unsigned kind, const uint8_t *digests, hs_set_candidate *candidates,
-                             uint64_t count, int64_t *entries, hs_set_page *page, hs_set_error *error);
+                             uint64_t count, int64_t *entries, hs_set_window *window, hs_set_error *error);
 
 /* The entry number `index` (0 = second entry) beyond the first of table row `row`; *found 0 when there are no more. */
 hs_set_status hs_set_further(const hs_set *set, unsigned kind, uint64_t row, uint64_t index, hs_set_page *page,
@@ -194,6 +214,10 @@ hs_set_status hs_set_digest_at(const hs_set *set, unsigned kind, uint64_t row, h
 /* SHA-256(set id, section id as u32, file page number as u64, page of 4096 bytes) cut to 16 bytes. Also for writers. */
 void hs_set_hash_page(const uint8_t set_id[16], uint32_t section, uint64_t number, const uint8_t *page,
                       hs_sha256_compress compress, uint8_t out[HS_SET_HASH_BYTES]);
+
+/* The same for `count` pages of one section at once, through the kernel that is best for so many: out[i] for pages[i]. */
+void hs_set_hash_pages(const uint8_t set_id[16], uint32_t section, const uint64_t *numbers, const uint8_t *const *pages,
+                       size_t count, uint32_t features, uint8_t (*out)[HS_SET_HASH_BYTES]);
 
 HS_INLINE unsigned hs_set_digest_width(unsigned kind) {
     return kind == 1 ? 16 : kind == 2 ? 20 : kind == 3 || kind == 4 ? 32 : 0;

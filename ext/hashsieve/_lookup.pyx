@@ -4,15 +4,18 @@ Buffers and lifetimes live here; hs_set.c does the work without the GIL. ``close
 lookup in another thread: the last one out frees it.
 """
 
+from cpython.bytearray cimport PyByteArray_AsString
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize, PyBytes_Size
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcmp, memcpy, memset
 
 cimport hashsieve.core as core
 
 import os
+import threading
+from array import array
 
 from hashsieve.errors import (
     HashsieveError,
@@ -48,6 +51,8 @@ cdef class SetFile:
     cdef bint open_
     cdef bint ready[4]  # set under the GIL when a kind is loaded: a lookup in another thread sees all of it or nothing
     cdef int users
+    cdef str absolute
+    cdef object stat_at_open
 
     def __init__(self, path, *, seals=(), os_capsule=None):
         cdef core.hs_set_error error
@@ -60,6 +65,7 @@ cdef class SetFile:
         if self.open_:
             raise ValueError("a set file object is opened once")
         self.path = os.fsdecode(path)
+        self.absolute = os.path.abspath(self.path)  # where file_state looks, wherever the process goes meanwhile
         memset(&error, 0, sizeof(error))
         try:
             # Not through the table: opening by path is Python's work (wide names on Windows), reading is core's.
@@ -88,6 +94,7 @@ cdef class SetFile:
         if status != core.HS_SET_OK:
             os.close(fd)
             self.raise_for(&error)
+        self.stat_at_open = os.fstat(fd)
         self.open_ = True
 
     def __dealloc__(self):
@@ -152,6 +159,21 @@ cdef class SetFile:
     def closed(self):
         """Was ``close`` called?"""
         return not self.open_
+
+    def file_state(self):
+        """Is the file still what it was when it was opened: ``same``, ``changed``, ``replaced`` or ``gone``."""
+        self.enter()
+        try:
+            now, then = os.fstat(self.set.fd), self.stat_at_open
+        finally:
+            self.leave()
+        if (now.st_size, now.st_mtime_ns) != (then.st_size, then.st_mtime_ns):
+            return "changed"
+        try:
+            there = os.stat(self.absolute)
+        except (OSError, ValueError):
+            return "gone"
+        return "same" if (there.st_dev, there.st_ino) == (then.st_dev, then.st_ino) else "replaced"
 
     @property
     def header(self):
@@ -280,27 +302,79 @@ cdef class SetFile:
         """Reads and checks every page. ``progress(done_pages)`` is called between stretches and may raise to stop."""
         cdef core.hs_set_error error
         cdef core.hs_set_status status = core.HS_SET_OK
-        cdef core.hs_set_page *page = <core.hs_set_page *>malloc(sizeof(core.hs_set_page))
-        cdef uint64_t number, end
-        if page == NULL:
+        cdef uint8_t *pages = <uint8_t *>malloc(<size_t>core.HS_SET_WINDOW_PAGES * core.HS_SET_PAGE_BYTES)
+        cdef uint64_t number, end, step
+        if pages == NULL:
             raise MemoryError
         self.enter()
         try:
-            page.number = 0
             number = 1
             while number <= self.set.page_count:
                 end = min(number + 4096, self.set.page_count + 1)
                 with nogil:
                     while number < end and status == core.HS_SET_OK:
-                        status = core.hs_set_read_page(&self.set, number, page, &error)
-                        number += 1
+                        step = core.hs_set_section_run(&self.set, number)
+                        if step > end - number:
+                            step = end - number
+                        if step > <uint64_t>core.HS_SET_WINDOW_PAGES:
+                            step = core.HS_SET_WINDOW_PAGES
+                        status = core.hs_set_read_pages(&self.set, number, step, pages, &error)
+                        number += step
                 if status != core.HS_SET_OK:
                     self.raise_for(&error)
                 if progress is not None:
                     progress(number - 1)
         finally:
-            free(page)
+            free(pages)
             self.leave()
+
+    def copy_into(self, int fd):
+        """Writes the file to a descriptor; nothing reaches it that was not checked, the root page's signatures excepted."""
+        cdef core.hs_set_error error
+        cdef core.hs_set_status status = core.HS_SET_OK
+        cdef uint64_t number, step, stretch = 256
+        cdef uint8_t[::1] pages
+        cdef core.hs_sha256 hash_
+        cdef uint8_t root[32]
+        out = bytearray(stretch * core.HS_SET_PAGE_BYTES)
+        pages = out
+        self.enter()
+        try:
+            header = self.read_raw(0, core.HS_SET_PAGE_BYTES)
+            page_list = self.read_raw(self.set.page_list_offset,
+                                      self.set.file_bytes - core.HS_SET_PAGE_BYTES - self.set.page_list_offset)
+            core.hs_sha256_init(&hash_, self.set.compress)
+            core.hs_sha256_update(&hash_, <const uint8_t *>PyBytes_AsString(header), core.HS_SET_PAGE_BYTES)
+            core.hs_sha256_update(&hash_, <const uint8_t *>PyBytes_AsString(page_list), self.set.page_list_bytes)
+            core.hs_sha256_final(&hash_, root)
+            if memcmp(root, self.set.root, 32) or page_list[self.set.page_list_bytes:].strip(b"\0"):
+                raise SetDamagedError(f"{shown(self.path)}: was changed while it was open; install a good copy")
+            write_all(fd, header)
+            number = 1
+            while number <= self.set.page_count:
+                step = min(core.hs_set_section_run(&self.set, number), stretch)
+                with nogil:
+                    status = core.hs_set_read_pages(&self.set, number, step, &pages[0], &error)
+                if status != core.HS_SET_OK:
+                    self.raise_for(&error)
+                write_all(fd, memoryview(out)[:step * core.HS_SET_PAGE_BYTES])
+                number += step
+            write_all(fd, page_list)
+            write_all(fd, self.read_raw(self.set.file_bytes - core.HS_SET_PAGE_BYTES, core.HS_SET_PAGE_BYTES))
+        finally:
+            self.leave()
+
+    cdef bytes read_raw(self, uint64_t offset, uint64_t length):
+        """Bytes as they lie in the file, not checked."""
+        cdef core.hs_set_error error
+        cdef core.hs_set_status status
+        cdef bytes out = PyBytes_FromStringAndSize(NULL, length)
+        cdef char *to = PyBytes_AsString(out)
+        with nogil:
+            status = core.hs_set_read_raw(&self.set, offset, to, length, &error)
+        if status != core.HS_SET_OK:
+            self.raise_for(&error)
+        return out
 
     cdef int check_kind(self, unsigned kind) except -1:
         if kind < 1 or kind > 4:
@@ -315,83 +389,74 @@ cdef class SetFile:
             raise SetError(f"{shown(self.path)}: the digest kind was not loaded")
         return 0
 
-    def probe_into(self, unsigned kind, const uint8_t[::1] digests not None, uint8_t[::1] may_match not None):
+    def probe_into(self, unsigned kind, const uint8_t[::1] digests not None, uint8_t[::1] may_match not None, int threads=1):
         """Filter only. ``digests``: n packed digests; ``may_match``: n bytes, set to 1 or 0. Returns how many may match."""
-        cdef unsigned width = core.hs_set_digest_width(kind)
-        cdef uint64_t count, found
-        cdef uint8_t *room = NULL
-        cdef const uint8_t *keys
-        self.check_loaded(kind)
-        count = may_match.shape[0]
-        if <uint64_t>digests.shape[0] != count * width:
-            raise ValueError(f"{digests.shape[0]} bytes are not {count} digests of {width} bytes")
-        if count == 0:
+        cdef Batch batch = self.batch(kind, digests, may_match.shape[0])
+        if batch.count == 0:
             return 0
+        batch.may_match = &may_match[0]
         self.enter()
         try:
-            room = self.room_for_keys(count)
-            with nogil:
-                keys = core.hs_set_keys(&self.set, kind, &digests[0], count, room)
-                found = core.hs_set_probe(&self.set, kind, keys, count, &may_match[0])
+            return in_parts(batch.probe, parts_for(batch.count, threads))
         finally:
-            free(room)
             self.leave()
-        return found
 
-    cdef uint8_t *room_for_keys(self, uint64_t count) except? NULL:
-        """Room for the fingerprints of so many digests; none for a plain set."""
-        cdef uint8_t *room
-        if self.set.seal == NULL:
-            return NULL
-        room = <uint8_t *>malloc(count * core.HS_FINGERPRINT_BYTES)
-        if room == NULL:
-            raise MemoryError
-        return room
-
-    def lookup_into(self, unsigned kind, const uint8_t[::1] digests not None, int64_t[::1] entries not None):
-        """``digests``: n packed digests; ``entries``: n numbers, each set to the first entry or -1. GIL released once."""
-        cdef unsigned width = core.hs_set_digest_width(kind)
-        cdef uint64_t count = entries.shape[0], found = 0
-        cdef uint8_t *may = NULL
-        cdef uint8_t *room = NULL
-        cdef const uint8_t *keys
-        cdef core.hs_set_candidate *candidates = NULL
-        cdef core.hs_set_page *page = NULL
-        cdef core.hs_set_error error
-        cdef core.hs_set_status status = core.HS_SET_OK
-        self.check_loaded(kind)
-        if <uint64_t>digests.shape[0] != count * width:
-            raise ValueError(f"{digests.shape[0]} bytes are not {count} digests of {width} bytes")
-        if count == 0:
+    def lookup_into(self, unsigned kind, const uint8_t[::1] digests not None, int64_t[::1] entries not None, int threads=1):
+        """``digests``: n packed digests; ``entries``: n numbers, each set to the first entry or -1. Without the GIL."""
+        cdef Batch batch = self.batch(kind, digests, entries.shape[0])
+        cdef int parts = parts_for(batch.count, threads)
+        if batch.count == 0:
             return
         self.enter()
         try:
-            may = <uint8_t *>malloc(count)
-            page = <core.hs_set_page *>malloc(sizeof(core.hs_set_page))
-            if may == NULL or page == NULL:
-                raise MemoryError
-            room = self.room_for_keys(count)
-            with nogil:
-                keys = core.hs_set_keys(&self.set, kind, &digests[0], count, room)
-                found = core.hs_set_probe(&self.set, kind, keys, count, may)
-            if found:
-                candidates = <core.hs_set_candidate *>malloc(found * sizeof(core.hs_set_candidate))
-                if candidates == NULL:
-                    raise MemoryError
-            with nogil:
-                page.number = 0
-                memset(&entries[0], 0xff, count * sizeof(int64_t))
-                if found:
-                    core.hs_set_collect(&self.set, kind, keys, may, count, candidates)
-                    status = core.hs_set_confirm(&self.set, kind, keys, candidates, found, &entries[0], page, &error)
-            if status != core.HS_SET_OK:
-                self.raise_for(&error)
+            batch.own_memory()
+            batch.entries = &entries[0]
+            if in_parts(batch.probe, parts):
+                # By ranges of digests, not of the batch: each page is then read and checked by one thread, once.
+                in_parts(batch.confirm, parts)
         finally:
-            free(may)
-            free(room)
-            free(candidates)
-            free(page)
             self.leave()
+
+    def mark_listed(self, unsigned kind, const uint8_t[::1] digests not None, uint8_t[::1] flags not None, int threads=1):
+        """Sets ``flags[i]`` to 1 for each digest that is listed, and leaves the others. Returns how many are."""
+        cdef Batch batch = self.batch(kind, digests, flags.shape[0])
+        cdef int parts = parts_for(batch.count, threads)
+        cdef uint64_t i, found = 0
+        if batch.count == 0:
+            return 0
+        self.enter()
+        try:
+            batch.own_memory()
+            batch.own_entries()
+            if in_parts(batch.probe, parts):
+                in_parts(batch.confirm, parts)
+                with nogil:
+                    for i in range(batch.count):
+                        if batch.entries[i] >= 0:
+                            flags[i] = 1
+                            found += 1
+        finally:
+            self.leave()
+        return found
+
+    cdef Batch batch(self, unsigned kind, const uint8_t[::1] digests, uint64_t count):
+        cdef unsigned width = core.hs_set_digest_width(kind)
+        cdef Batch batch
+        self.check_loaded(kind)
+        if <uint64_t>digests.shape[0] != count * width:
+            raise ValueError(f"{digests.shape[0]} bytes are not {count} digests of {width} bytes")
+        batch = Batch.__new__(Batch)
+        batch.file = self
+        batch.kind = kind
+        batch.width = width
+        batch.count = count
+        batch.digests = batch.keys = &digests[0] if count else NULL
+        batch.key_width = self.set.kinds[kind - 1].digest_width
+        if self.set.seal != NULL and count:
+            batch.keys = batch.key_memory = <uint8_t *>malloc(count * batch.key_width)
+            if batch.key_memory == NULL:
+                raise MemoryError
+        return batch
 
     def find(self, unsigned kind, bytes digest not None):
         """One digest: None, or the numbers of all its entries in order. Nothing is read for most unlisted digests."""
@@ -461,6 +526,231 @@ cdef class SetFile:
         return digests, entry.size if entry.has_size else None, entry.group, bool(entry.group_in_refs)
 
 
+cdef class Batch:
+    """One batch of digests on its way through filter and table, in parts that any threads may work on at once."""
+
+    cdef SetFile file
+    cdef unsigned kind, width
+    cdef uint64_t count
+    cdef const uint8_t *digests
+    cdef const uint8_t *keys  # what the table holds for them: the digests, or fingerprints that `probe` makes
+    cdef uint8_t *key_memory
+    cdef unsigned key_width
+    cdef uint8_t *may_match
+    cdef uint8_t *memory  # may_match, where it is this object's own
+    cdef int64_t *entries
+    cdef int64_t *entry_memory
+
+    def __dealloc__(self):
+        free(self.key_memory)
+        free(self.memory)
+        free(self.entry_memory)
+
+    cdef int own_memory(self) except -1:
+        self.may_match = self.memory = <uint8_t *>malloc(self.count)
+        if self.memory == NULL:
+            raise MemoryError
+        return 0
+
+    cdef int own_entries(self) except -1:
+        self.entries = self.entry_memory = <int64_t *>malloc(self.count * sizeof(int64_t))
+        if self.entry_memory == NULL:
+            raise MemoryError
+        return 0
+
+    def probe(self, unsigned part, unsigned parts):
+        """The filter for one stretch of the batch; its entries become -1. Returns how many may match."""
+        cdef uint64_t start = self.count // parts * part
+        cdef uint64_t length = (self.count if part + 1 == parts else self.count // parts * (part + 1)) - start
+        cdef uint64_t found
+        cdef uint8_t *room = self.key_memory + start * self.key_width if self.key_memory != NULL else NULL
+        cdef const uint8_t *keys
+        with nogil:
+            keys = core.hs_set_keys(&self.file.set, self.kind, self.digests + start * self.width, length, room)
+            found = core.hs_set_probe(&self.file.set, self.kind, keys, length, self.may_match + start)
+            if self.entries != NULL:
+                memset(self.entries + start, 0xff, length * sizeof(int64_t))
+        return found
+
+    def confirm(self, unsigned part, unsigned parts):
+        """The table for the filter hits in one range of digests."""
+        cdef core.hs_set_candidate *candidates = NULL
+        cdef core.hs_set_window *window = NULL
+        cdef core.hs_set_error error
+        cdef core.hs_set_status status = core.HS_SET_OK
+        cdef uint64_t found
+        with nogil:
+            found = core.hs_set_collect(&self.file.set, self.kind, self.keys, self.may_match, self.count, part, parts, NULL)
+        if not found:
+            return 0
+        try:
+            candidates = <core.hs_set_candidate *>malloc(found * sizeof(core.hs_set_candidate))
+            window = <core.hs_set_window *>malloc(sizeof(core.hs_set_window))
+            if candidates == NULL or window == NULL:
+                raise MemoryError
+            with nogil:
+                window.page.number = 0
+                core.hs_set_collect(&self.file.set, self.kind, self.keys, self.may_match, self.count, part, parts, candidates)
+                status = core.hs_set_confirm(&self.file.set, self.kind, self.keys, candidates, found, self.entries, window,
+                                             &error)
+            if status != core.HS_SET_OK:
+                self.file.raise_for(&error)
+        finally:
+            free(candidates)
+            free(window)
+        return 0
+
+
+cdef int parts_for(uint64_t count, int threads) except -1:
+    if threads < 1:
+        raise ValueError(f"threads is a number of at least 1, not {threads}")
+    # A thread costs about 100 microseconds to start, what some 10,000 digests cost.
+    return max(1, min(threads, count // 65536))
+
+
+cdef object in_parts(object work, int parts):
+    """``work(part, parts)`` for every part, the first in this thread; the sum of what they return. Raises what one raised."""
+    if parts == 1:
+        return work(0, 1)
+    results, problems = [0] * parts, []
+
+    def run(part):
+        try:
+            results[part] = work(part, parts)
+        except BaseException as problem:
+            problems.append(problem)
+
+    threads = []
+    try:
+        for part in range(1, parts):
+            thread = threading.Thread(target=run, args=(part,), name="hashsieve-lookup", daemon=True)
+            thread.start()
+            threads.append(thread)
+        run(0)
+    finally:
+        # Whatever comes: they work on the caller's memory, so nobody leaves before they have.
+        for thread in threads:
+            while thread.is_alive():
+                try:
+                    thread.join()
+                except BaseException as problem:
+                    problems.append(problem)
+    if problems:
+        raise problems[0]
+    return sum(results)
+
+
+cdef class DigestLines:
+    """A stretch of text with a digest on each line, and the text of answers to it."""
+
+    cdef bytes text
+    cdef core.hs_hex_line *lines
+    cdef size_t line_count
+    cdef uint8_t *digests[3]
+    cdef size_t counts[3]
+    cdef size_t reached[3]  # digests passed by `answer`
+    cdef size_t reached_line
+    cdef readonly size_t consumed
+    cdef list held
+
+    def __cinit__(self, bytes text not None, bint last, size_t room=65536):
+        cdef size_t length = len(text)
+        cdef const uint8_t *p = <const uint8_t *>PyBytes_AsString(text)
+        cdef unsigned slot, width
+        if length >= 1 << 31:
+            raise ValueError("text comes in stretches of less than 2 GiB")
+        self.text = text
+        self.held = []
+        self.lines = <core.hs_hex_line *>malloc(max(room, 1) * sizeof(core.hs_hex_line))
+        if self.lines == NULL:
+            raise MemoryError
+        for slot, width in enumerate((16, 20, 32)):
+            packed = bytearray(length // (2 * width) * width + width)
+            self.held.append(packed)
+            self.digests[slot] = <uint8_t *>PyByteArray_AsString(packed)
+            self.reached[slot] = 0
+        with nogil:
+            self.line_count = core.hs_hex_lines(p, length, last, self.lines, room, self.digests, self.counts, &self.consumed)
+
+    def __dealloc__(self):
+        free(self.lines)
+
+    def __len__(self):
+        return self.line_count
+
+    def digests_of(self, unsigned width):
+        """The digests of this width, packed, in the order of their lines."""
+        cdef int slot = core.hs_hex_slot(width)
+        return memoryview(self.held[slot])[:self.counts[slot] * width]
+
+    def answer(self, dict before, dict after, dict hits):
+        """The text for all lines up to the next that is no plain miss, and that line: see the stub."""
+        cdef const uint8_t *pre[3]
+        cdef const uint8_t *post[3]
+        cdef const uint8_t *hit[3]
+        cdef size_t pre_bytes[3]
+        cdef size_t post_bytes[3]
+        cdef size_t reached[3]
+        cdef size_t need = 0, at = self.reached_line, line
+        cdef unsigned slot, width, what
+        cdef bytes piece
+        cdef bytearray flags
+        for slot, width in enumerate((16, 20, 32)):
+            piece = before[width]
+            pre[slot], pre_bytes[slot] = <const uint8_t *>PyBytes_AsString(piece), len(piece)
+            piece = after[width]
+            post[slot], post_bytes[slot] = <const uint8_t *>PyBytes_AsString(piece), len(piece)
+            flags = hits[width]
+            if <size_t>len(flags) < self.counts[slot]:
+                raise ValueError("a flag for every digest")
+            hit[slot] = <const uint8_t *>PyByteArray_AsString(flags)
+            reached[slot] = self.reached[slot]
+        with nogil:
+            while at < self.line_count:
+                what = self.lines[at].what
+                if what == core.HS_LINE_OTHER:
+                    break
+                if what != core.HS_LINE_BLANK:
+                    slot = core.hs_hex_slot(what)
+                    if hit[slot][reached[slot]]:
+                        break
+                    reached[slot] += 1
+                    need += pre_bytes[slot] + 2 * what + post_bytes[slot]
+                at += 1
+        out = PyBytes_FromStringAndSize(NULL, need)
+        cdef uint8_t *to = <uint8_t *>PyBytes_AsString(out)
+        with nogil:
+            for line in range(self.reached_line, at):
+                what = self.lines[line].what
+                if what == core.HS_LINE_BLANK:
+                    continue
+                slot = core.hs_hex_slot(what)
+                memcpy(to, pre[slot], pre_bytes[slot])
+                to += pre_bytes[slot]
+                core.hs_hex_encode(self.digests[slot] + self.reached[slot] * what, what, to)
+                self.reached[slot] += 1
+                to += 2 * what
+                memcpy(to, post[slot], post_bytes[slot])
+                to += post_bytes[slot]
+        if at == self.line_count:
+            self.reached_line = at
+            return out, None
+        self.reached_line = at + 1
+        what = self.lines[at].what
+        if what == core.HS_LINE_OTHER:
+            return out, (at, -1, self.text[self.lines[at].start:self.lines[at].start + self.lines[at].length])
+        slot = core.hs_hex_slot(what)
+        digest = PyBytes_FromStringAndSize(<char *>self.digests[slot] + self.reached[slot] * what, what)
+        self.reached[slot] += 1
+        return out, (at, self.reached[slot] - 1, digest)
+
+
+cdef write_all(int fd, data):
+    rest = memoryview(data)
+    while len(rest):
+        rest = rest[os.write(fd, rest):]
+
+
 def sha256_once(const uint8_t[::1] data not None, bint portable=False):
     """SHA-256 of a buffer by the native code: by the chosen kernel, or by the portable one."""
     cdef uint8_t digest[32]
@@ -471,6 +761,26 @@ def sha256_once(const uint8_t[::1] data not None, bint portable=False):
     with nogil:
         core.hs_sha256_once(compress, p, length, digest)
     return PyBytes_FromStringAndSize(<char *>digest, 32)
+
+
+def page_hashes(const uint8_t[::1] set_id not None, unsigned section, uint64_t first, const uint8_t[::1] pages not None, uint32_t features=0xffffffff):
+    """Tests: hashes of packed pages as the page list holds them, 16 bytes each; numbers count up from ``first``."""
+    cdef size_t count = pages.shape[0] // core.HS_SET_PAGE_BYTES, i
+    if set_id.shape[0] != 16 or not count or pages.shape[0] % core.HS_SET_PAGE_BYTES:
+        raise ValueError("a set id of 16 bytes and whole pages")
+    out = bytearray(count * core.HS_SET_HASH_BYTES)
+    cdef uint8_t[::1] to = out
+    numbers = array("Q", range(first, first + count))
+    cdef uint64_t[::1] numbered = numbers
+    cdef const uint8_t **at = <const uint8_t **>malloc(count * sizeof(const uint8_t *))
+    if at == NULL:
+        raise MemoryError
+    for i in range(count):
+        at[i] = &pages[i * core.HS_SET_PAGE_BYTES]
+    core.hs_set_hash_pages(&set_id[0], section, &numbered[0], at, count, core.hs_cpu_features() & features,
+                           <uint8_t (*)[16]>&to[0])
+    free(at)
+    return bytes(out)
 
 
 def probe_agrees(const uint8_t[::1] blocks not None, const uint8_t[::1] digests not None, unsigned width):

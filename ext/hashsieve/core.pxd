@@ -165,7 +165,7 @@ cdef extern from "hs_set.h" nogil:
         HS_SECTION_ENTRIES, HS_SECTION_GROUPS, HS_SECTION_REFS, HS_SECTION_SEALED
         HS_SET_MAX_SIGNATURES, HS_SET_SIGNATURE_BYTES
         HS_SEALED_SALT_BYTES, HS_SEALED_TAG_BYTES, HS_SEALED_CHUNK_BYTES
-        HS_SECTION_MUST_UNDERSTAND, HS_SHAPE_TEST
+        HS_SECTION_MUST_UNDERSTAND, HS_SHAPE_TEST, HS_SET_WINDOW_PAGES
     ctypedef enum hs_set_status:
         HS_SET_OK, HS_SET_IO, HS_SET_FORMAT, HS_SET_NEWER, HS_SET_DAMAGED, HS_SET_MEMORY, HS_SET_NOT_LOADED
         HS_SET_SEALED, HS_SET_WRONG_KEY
@@ -195,7 +195,7 @@ cdef extern from "hs_set.h" nogil:
         uint8_t set_id[16]
         uint8_t seal_key_id[16]
         uint8_t root[32]
-        uint64_t page_count
+        uint64_t page_count, page_list_offset, page_list_bytes
         hs_section sections[1]
         unsigned section_count
         hs_set_kind kinds[4]
@@ -212,6 +212,9 @@ cdef extern from "hs_set.h" nogil:
         hs_sha256_compress compress
     ctypedef struct hs_set_page:
         uint64_t number
+    ctypedef struct hs_set_window:
+        hs_set_page page
+        uint8_t bytes[1]
     ctypedef struct hs_set_hit:
         uint64_t row, entry
         int more
@@ -230,14 +233,17 @@ cdef extern from "hs_set.h" nogil:
     hs_set_status hs_set_read(const hs_set *set, const hs_section *section, uint64_t offset, void *out, uint64_t length,
                               hs_set_page *page, hs_set_error *error)
     hs_set_status hs_set_read_page(const hs_set *set, uint64_t page, hs_set_page *out, hs_set_error *error)
+    hs_set_status hs_set_read_pages(const hs_set *set, uint64_t first, uint64_t count, uint8_t *bytes, hs_set_error *error)
+    hs_set_status hs_set_read_raw(const hs_set *set, uint64_t offset, void *out, uint64_t length, hs_set_error *error)
+    uint64_t hs_set_section_run(const hs_set *set, uint64_t first)
     hs_set_status hs_set_find(const hs_set *set, unsigned kind, const uint8_t *digest, hs_set_page *page, int *found,
                               hs_set_hit *hit, hs_set_error *error)
     const uint8_t *hs_set_keys(const hs_set *set, unsigned kind, const uint8_t *digests, uint64_t count, uint8_t *room)
     uint64_t hs_set_probe(const hs_set *set, unsigned kind, const uint8_t *digests, uint64_t count, uint8_t *may_match)
-    void hs_set_collect(const hs_set *set, unsigned kind, const uint8_t *digests, const uint8_t *may_match, uint64_t count,
-                        hs_set_candidate *candidates)
+    uint64_t hs_set_collect(const hs_set *set, unsigned kind, const uint8_t *digests, const uint8_t *may_match,
+                            uint64_t count, unsigned part, unsigned parts, hs_set_candidate *candidates)
     hs_set_status hs_set_confirm(const hs_set *set, unsigned kind, const uint8_t *digests, hs_set_candidate *candidates,
-                                 uint64_t count, int64_t *entries, hs_set_page *page, hs_set_error *error)
+                                 uint64_t count, int64_t *entries, hs_set_window *window, hs_set_error *error)
     hs_set_status hs_set_further(const hs_set *set, unsigned kind, uint64_t row, uint64_t index, hs_set_page *page,
                                  int *found, uint64_t *entry, hs_set_error *error)
     hs_set_status hs_set_entry_at(const hs_set *set, uint64_t entry, hs_set_page *page, hs_set_entry *out,
@@ -246,8 +252,22 @@ cdef extern from "hs_set.h" nogil:
                                    hs_set_error *error)
     void hs_set_hash_page(const uint8_t *set_id, uint32_t section, uint64_t number, const uint8_t *page,
                           hs_sha256_compress compress, uint8_t *out)
+    void hs_set_hash_pages(const uint8_t *set_id, uint32_t section, const uint64_t *numbers, const uint8_t *const *pages,
+                           size_t count, uint32_t features, uint8_t (*out)[16])
     unsigned hs_set_digest_width(unsigned kind)
     unsigned hs_set_width_of(uint64_t largest)
+
+# ---------------------------------------------------------------- hs_hex.h
+cdef extern from "hs_hex.h" nogil:
+    enum:
+        HS_LINE_BLANK, HS_LINE_OTHER
+    ctypedef struct hs_hex_line:
+        uint32_t start, length
+        uint8_t what
+    size_t hs_hex_lines(const uint8_t *text, size_t length, int last, hs_hex_line *lines, size_t room,
+                        uint8_t *const *digests, size_t *counts, size_t *consumed)
+    void hs_hex_encode(const uint8_t *bytes, size_t count, uint8_t *text)
+    int hs_hex_slot(unsigned width)
 
 # ---------------------------------------------------------------- hs_kernels.h, hs_pipe.h
 cdef extern from "hs_kernels.h" nogil:

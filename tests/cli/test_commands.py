@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 
 import pytest
 
@@ -324,6 +325,53 @@ def test_lookup_reads_standard_input_line_by_line(cli, known):
     done = cli("lookup", "--json", "-s", known, "-", stdin=f"{'ab' * 16}\r\n\n  {md5}  \n{'cd' * 20}".encode())
     assert done.code == 1
     assert [line["digest"] for line in done.lines] == ["ab" * 16, md5, "cd" * 20]
+
+
+def test_a_long_standard_input_is_answered_as_its_digests_one_by_one(cli, make_set):
+    records = [record(bytes([n]), ("md5", "sha1", "sha256")[n % 3]) for n in range(30)]
+    paths = make_set(*records[:20]), make_set(*records[10:])
+    options = ["--json", *(argument for path in paths for argument in ("-s", path))]
+    listed = [digest(("md5", "sha1", "sha256")[n % 3], bytes([n])).hex() for n in range(30)]
+    few = [text for n, one in enumerate(listed) for text in (one, f"{n:032x}", f"{n:040x}", f"{n:064X}")]
+    by_one = cli("lookup", *options, *few)
+    assert by_one.code == 1
+    # More than one stretch of input, and lines that lie across the border of two.
+    times = 10_000 // len(few)
+    streamed = cli("lookup", *options, "-", stdin="\r\n".join(few * times).encode())
+    assert streamed.code == 1
+    assert streamed.lines == by_one.lines * times
+    plain = cli("lookup", *options[1:], "-", stdin="\n".join(few).encode())
+    assert plain.text == cli("lookup", *options[1:], *few).text
+
+
+def test_lines_that_are_no_digests_are_named_and_the_others_answered(cli, known):
+    md5 = digest("md5", BAD).hex()
+    text = f"MD5,name\n{'ab' * 16}\n\n{md5}\n{'ab' * 15}\nsha1:{'cd' * 20}\nmd5:{'cd' * 20}\n{md5}x"
+    done = cli("lookup", "--json", "-s", known, "-", stdin=text.encode())
+    assert done.code == 1
+    assert [line["digest"] for line in done.lines] == ["ab" * 16, md5, "cd" * 20]
+    assert re.findall(r"line ([0-9]+):", done.err) == ["1", "5", "7", "8"]
+    done = cli("lookup", "-s", known, "-", stdin=("x\n" * 1000 + "ab" * 16).encode())
+    assert done.code == 2
+    assert done.text == f"{'ab' * 16}  md5  not listed\n"
+    assert re.findall(r"line ([0-9]+):", done.err) == [str(n) for n in range(1, 21)]
+    assert "1000 lines" in done.err
+
+
+def test_a_line_without_end_takes_no_memory(cli, known):
+    md5 = digest("md5", BAD).hex()
+    command = cli.command("lookup", "--json", "-s", known, "-")
+    process = subprocess.Popen(
+        ["sh", "-c", 'ulimit -v 400000; exec "$@"', "sh", *command],
+        env=cli.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    process.stdin.write(f"{'ab' * 16}\n".encode())
+    for _ in range(500):
+        process.stdin.write(bytes(1_000_000))
+    out, err = process.communicate(f"\n{md5}\n".encode(), timeout=60)
+    assert [json.loads(line)["digest"] for line in out.splitlines()] == ["ab" * 16, md5], err
+    assert process.returncode == 1
+    assert b"line 2:" in err
 
 
 def test_64_hex_digits_mean_the_kind_that_the_sets_have(cli, make_set):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from hashsieve._build import sort_rows_once
-from hashsieve._lookup import probe_agrees, sha256_once
+from hashsieve._lookup import page_hashes, probe_agrees, sha256_once
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "format"))
-from set_bytes import block_bits
+from set_bytes import PAGE, block_bits, page_hash
 
 BOUNDARIES = [n + d for n in (512, 1024, 4096, 8192, 65536, 1 << 20) for d in (-65, -64, -1, 0, 1, 8, 55, 56, 63, 64)]
 
@@ -23,6 +23,16 @@ def test_sha256_equals_that_of_the_standard_library(portable):
         start = length % 17  # unaligned input
         piece = memoryview(data)[start : start + length]
         assert sha256_once(piece, portable) == hashlib.sha256(piece).digest(), length
+
+
+@pytest.mark.parametrize("features", [0, *(1 << bit for bit in range(10)), 0xFFFFFFFF])
+def test_any_number_of_pages_hashed_together_equals_each_by_itself(features):
+    rng = random.Random(features)
+    set_id, pages = rng.randbytes(16), rng.randbytes(50 * PAGE)
+    first = 2**40 - 7  # page numbers of more than 32 bits
+    alone = [page_hash(set_id, 0x401, first + n, pages[n * PAGE : (n + 1) * PAGE]) for n in range(50)]
+    for count in [*range(1, 28), 49, 50]:
+        assert page_hashes(set_id, 0x401, first, pages[: count * PAGE], features) == b"".join(alone[:count])
 
 
 @pytest.mark.parametrize("width", [12, 13, 16, 20, 32, 64])

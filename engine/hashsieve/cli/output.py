@@ -14,7 +14,19 @@ from ..errors import OutputError, shown
 from ..model import Entry, Listing
 from . import silence_stdout
 
-__all__ = ["ClosedPipe", "describe", "entry_json", "human_bytes", "line", "note", "path_fields", "path_text", "say"]
+__all__ = [
+    "ClosedPipe",
+    "block",
+    "describe",
+    "entry_json",
+    "human_bytes",
+    "json_line",
+    "line",
+    "note",
+    "path_fields",
+    "path_text",
+    "say",
+]
 
 
 class ClosedPipe(Exception):  # noqa: N818 -- not an error: the reader has seen enough
@@ -32,9 +44,19 @@ def _write(text: str) -> None:
         raise OutputError(f"standard output cannot be written: {problem.strerror or problem}") from None
 
 
+def json_line(record: Mapping[str, Any]) -> str:
+    """One JSON object as a line of ASCII."""
+    return json.dumps(record, ensure_ascii=True, separators=(",", ":")) + "\n"
+
+
 def line(record: Mapping[str, Any]) -> None:
     """One JSON object on one line of standard output, flushed so that a reader of the pipe sees it now."""
-    _write(json.dumps(record, ensure_ascii=True, separators=(",", ":")) + "\n")
+    _write(json_line(record))
+
+
+def block(text: bytes) -> None:
+    """Whole lines of ASCII on standard output, made elsewhere."""
+    _write(text.decode("ascii"))
 
 
 def say(text: str) -> None:

@@ -131,6 +131,20 @@ class HashSet:
                 key.close()
         return opened
 
+    @classmethod
+    def install(cls, path: Path, state_dir: Path, *, name: str | None = None, **open_options: Any) -> HashSet:
+        """Opens a private copy of a set file, made and verified first: nobody else can write to it, move it or cut it.
+
+        See :func:`hashsieve.hashset.install.install`; *open_options* are those of :meth:`open`.
+        """
+        from .install import install
+
+        return install(path, state_dir, name=name, **open_options)
+
+    def copy_into(self, fd: int) -> None:
+        """Writes the whole file to a descriptor, every page of it verified. Raises SetDamagedError or OSError."""
+        self._file.copy_into(fd)
+
     def _describe(self) -> None:
         try:
             meta: dict[str, Any] = json.loads(self._sealed.meta() if self._sealed else self._file.meta())
@@ -194,8 +208,8 @@ class HashSet:
         """Is the filter of this kind in memory?"""
         return self._file.loaded(_kind(kind).code)
 
-    def lookup(self, digests: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.int64]:
-        """First entry number of each digest, or -1.
+    def lookup(self, digests: npt.NDArray[np.uint8], kind: str, *, threads: int = 1) -> npt.NDArray[np.int64]:
+        """First entry number of each digest, or -1. *threads*: as many share a large batch.
 
         *digests*: uint8 array of shape (n, d) where d is the kind's length in bytes; result: int64 array of shape (n,).
         A kind that the set does not have gives all -1. Numbers below :attr:`entry_count` are listed entries; the
@@ -203,29 +217,27 @@ class HashSet:
         """
         import numpy as np
 
-        code = _kind(kind)
-        if digests.ndim != 2 or digests.shape[1] != code.size_bytes or digests.dtype != np.uint8:
-            raise UsageError(
-                f"{code} digests come as a uint8 array of shape (n, {code.size_bytes}), "
-                f"not {digests.dtype} {digests.shape}"
-            )
+        code = _checked_batch(digests, kind, threads)
         if not len(digests) or code not in self.kinds:
             return np.full(len(digests), -1, dtype=np.int64)
         out = np.empty(len(digests), dtype=np.int64)
-        self._file.lookup_into(code.code, np.ascontiguousarray(digests).reshape(-1), out)
+        self._file.lookup_into(code.code, np.ascontiguousarray(digests).reshape(-1), out, threads)
         return out
 
-    def may_match(self, digests: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[np.bool_]:
+    def may_match(self, digests: npt.NDArray[np.uint8], kind: str, *, threads: int = 1) -> npt.NDArray[np.bool_]:
         """The filter's answer alone: bool array (n,); False is certain, True errs at the rate :meth:`filter_fpr`."""
         import numpy as np
 
-        code = _kind(kind)
-        if digests.ndim != 2 or digests.shape[1] != code.size_bytes or digests.dtype != np.uint8:
-            raise UsageError(f"{code} digests come as a uint8 array of shape (n, {code.size_bytes})")
+        code = _checked_batch(digests, kind, threads)
         out = np.zeros(len(digests), dtype=np.uint8)
         if len(digests) and code in self.kinds:
-            self._file.probe_into(code.code, np.ascontiguousarray(digests).reshape(-1), out)
+            self._file.probe_into(code.code, np.ascontiguousarray(digests).reshape(-1), out, threads)
         return out.view(np.bool_)
+
+    def mark_listed(self, kind: str, digests: bytes | memoryview, flags: bytearray) -> int:
+        """Sets the byte of every listed digest of the packed *digests* to 1; returns how many are. Needs no numpy."""
+        code = _kind(kind)
+        return self._file.mark_listed(code.code, digests, flags) if len(flags) and code in self.kinds else 0
 
     def find(self, kind: str, digest: bytes) -> list[int] | None:
         """Numbers of all entries that carry this digest, first to last, or None."""
@@ -339,6 +351,12 @@ class HashSet:
     def expired(self) -> bool:
         """Has the end of validity passed?"""
         return bool(self.valid_until_seconds) and self._clock() > self.valid_until_seconds
+
+    def file_state(self) -> str:
+        """Is the file still what it was when it was opened: ``same``, ``changed`` (written to), ``replaced`` (another
+        one lies under its name) or ``gone``. Whichever: every answer comes from bytes that were checked.
+        """
+        return self._file.file_state()
 
     @property
     def page_count(self) -> int:
@@ -476,6 +494,17 @@ def _kind(name: str) -> DigestKind:
         return DigestKind(name)
     except ValueError:
         raise UsageError(f"unknown digest kind {name!r}; known: {', '.join(DigestKind)}") from None
+
+
+def _checked_batch(digests: npt.NDArray[np.uint8], kind: str, threads: int) -> DigestKind:
+    code = _kind(kind)
+    if digests.ndim != 2 or digests.shape[1] != code.size_bytes or digests.dtype != "uint8":
+        raise UsageError(
+            f"{code} digests come as a uint8 array of shape (n, {code.size_bytes}), not {digests.dtype} {digests.shape}"
+        )
+    if threads < 1:
+        raise UsageError(f"threads is a number of at least 1, not {threads}")
+    return code
 
 
 def _date(seconds: int) -> str | None:

@@ -15,6 +15,7 @@ import os
 import stat as stat_module
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from queue import Empty, Full, Queue
@@ -23,12 +24,14 @@ from typing import TYPE_CHECKING
 
 from .. import _scan
 from ..errors import ForkError, Path, ScanError, SetError, StoppedError, UsageError, shown
+from ..hashset.follow import FollowedSet
 from ..hashset.hashset import HashSet
 from ..model import DigestKind, FileIdentity, HealthEvent, Match, Outcome, OutcomeKind, Role, Summary
 from ..platform.mounts import FUSE, NETWORK, PSEUDO, MountTable
 from .apart import PATIENCE_SECONDS, Apart, ApartFile, Unanswered
 from .kernels import demanded_kernels
-from .plan import costs_ns_per_byte, plan_digests
+from .known import Known, Undecided, UndecidedFile, load_known
+from .plan import costs_ns_per_byte
 from .reading import BUFFER_BYTES, ReadResult, hashers, read_digests
 from .verdict import Hit, Ruling, Verdict, judge, kinds_to_confirm, look_up
 
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from .._scan import FileStat, OpenFile
 
 __all__ = ["Counters", "Scanner"]
+
+KnownSet = HashSet | FollowedSet
 
 _READS = 3  # a file whose signature moved in so many reads is `changed`
 _IDENTITY_LIMIT_COUNT = 1_000_000  # hard-linked identities remembered; beyond it links are read again
@@ -47,6 +52,8 @@ _REASONS = {
     _scan.NOT_MEDIA: "by-rule:only-media",
 }
 _NO_ANSWER = "no-answer"
+_SET_DAMAGED = "set-damaged"
+_UNDECIDED_LIMIT_COUNT = 100_000  # names: some 50 MB at the most
 _NOT_FAILED = ("by-rule:", PSEUDO)  # reasons that leave a scan complete
 _FIELD_OF = {
     OutcomeKind.MATCH: "matched",
@@ -105,10 +112,11 @@ class _Examined:
 
 @dataclass(frozen=True, slots=True)
 class FirstRead:
-    """A read that the pipeline has made: the facts before it, and what came of it."""
+    """A read that the pipeline has made: the facts before it, what came of it, and the sets it was planned for."""
 
     before: FileStat
     result: ReadResult
+    known: Known
 
 
 class Scanner:
@@ -119,17 +127,18 @@ class Scanner:
     *max_size_bytes* leaves out larger files; both are ``not_examined: by-rule:...``. *kernels* demands digest kernels
     by kind, else ``HASHSIEVE_KERNEL`` does (:mod:`hashsieve.scan.kernels`). *network*: enters network mounts too,
     which are otherwise left out and reported. They and FUSE mounts are read last, by threads of their own; a call into
-    one that has not come back after *patience_seconds* is given up. *on_event* receives HealthEvents, from whichever
-    thread notices. *os_table*: a capsule with another table of system calls (tests); *mounts*: another mount
-    table (tests).
+    one that has not come back after *patience_seconds* is given up. *undecided_limit_count*: names that are remembered
+    where a damaged set could not decide. *on_event* receives HealthEvents, from whichever thread notices. *os_table*: a
+    capsule with another table of system calls (tests); *mounts*: another mount table (tests).
 
+    A set may be a followed one (:func:`hashsieve.follow`): each scan and each examination takes its newest generation.
     Threads: :meth:`examine` and its kin may be called from any thread, at once. One :meth:`scan` at a time per Scanner.
     Fork: a Scanner belongs to the process that made it; elsewhere it raises ForkError. The sets stay the caller's.
     """
 
     def __init__(
         self,
-        sets: HashSet | Iterable[HashSet],
+        sets: KnownSet | Iterable[KnownSet],
         *,
         jobs: int = 1,
         digests: Iterable[DigestKind | str] = (),
@@ -138,13 +147,11 @@ class Scanner:
         kernels: Mapping[str, str] | None = None,
         network: bool = False,
         patience_seconds: float = PATIENCE_SECONDS,
+        undecided_limit_count: int = _UNDECIDED_LIMIT_COUNT,
         on_event: Callable[[HealthEvent], None] | None = None,
         os_table: object | None = None,
         mounts: MountTable | None = None,
     ) -> None:
-        self.sets: tuple[HashSet, ...] = (sets,) if isinstance(sets, HashSet) else tuple(sets)
-        if not self.sets:
-            raise UsageError("a scanner needs at least one hash set")
         if jobs < 1:
             raise UsageError(f"jobs is a number of at least 1, not {jobs}")
         if only not in (None, "media"):
@@ -157,11 +164,7 @@ class Scanner:
         self._network = network
         self._patience_seconds = patience_seconds
         self._kernels = demanded_kernels() if kernels is None else dict(kernels)
-        shapes = {shape for each in self.sets for shape in each.shapes}
-        self.plan: tuple[DigestKind, ...] = plan_digests(shapes, digests, costs_ns_per_byte(self._kernels))
-        for each in self.sets:
-            each.load(self.plan)
-        self._sizes = self._known_sizes()
+        self._digests: tuple[str, ...] = tuple(digests)
         self._on_event = on_event
         self._os = os_table
         self._mounts = mounts
@@ -172,27 +175,111 @@ class Scanner:
         self._local = threading.local()
         self._scanning = threading.Lock()
         self._told: set[str] = set()
+        self._told_of: weakref.WeakKeyDictionary[HashSet, set[str]] = weakref.WeakKeyDictionary()
+        self._undecided = Undecided(undecided_limit_count)
+        self._known_lock = threading.Lock()
+        self._sources = _sources(sets)
+        self._known = self._load(_currents(self._sources))
         self.counters = Counters()
 
-    def _known_sizes(self) -> _scan.Sizes | None:
-        """Sizes of all entries of all sets, where every one of them has a size that its custodian vouches for."""
-        if not all(each.sizes == "trusted" and each.every_size and len(each) for each in self.sets):
-            return None
-        sizes = _scan.Sizes()
-        for each in self.sets:
-            each.add_sizes_to(sizes)
-        return sizes
+    # ---- sets ------------------------------------------------------------------------------------------------------
+
+    @property
+    def sets(self) -> tuple[HashSet, ...]:
+        """The sets that are asked now."""
+        return self._known.sets
+
+    @property
+    def plan(self) -> tuple[DigestKind, ...]:
+        """The kinds of digest that are computed of every file."""
+        return self._known.plan
+
+    def replace_sets(self, sets: KnownSet | Iterable[KnownSet]) -> None:
+        """From now on other sets are asked; a scan that is running goes on with those it began with.
+
+        Raises, with the old sets kept, when one of the new ones cannot be used.
+        """
+        self._check_usable()
+        sources = _sources(sets)
+        known = self._load(_currents(sources))
+        with self._known_lock:
+            self._sources, self._known = sources, known
+
+    def _load(self, sets: Sequence[HashSet]) -> Known:
+        return load_known(sets, self._digests, costs_ns_per_byte(self._kernels))
+
+    def _current(self) -> Known:
+        """What is asked from here on: the newest generation of every set that is followed."""
+        if not any(isinstance(source, FollowedSet) for source in self._sources):
+            return self._known
+        with self._known_lock:
+            sets = _currents(self._sources)
+            if any(new is not old for new, old in zip(sets, self._known.sets, strict=True)):
+                try:
+                    self._known = self._load(sets)
+                except SetError as problem:
+                    self._event(f"set-refused:{problem}", "set-refused", str(problem))
+            return self._known
+
+    # ---- files that a damaged set left undecided ---------------------------------------------------------------------
+
+    @property
+    def undecided_count(self) -> int:
+        """Names that were ``not_examined: set-damaged`` and are remembered until :meth:`recheck_undecided`."""
+        return len(self._undecided)
+
+    @property
+    def full_pass_due(self) -> bool:
+        """More were left undecided than are remembered: only a scan of everything decides them."""
+        return self._undecided.overflowed
+
+    def recheck_undecided(self) -> Iterator[Outcome]:
+        """Decides what damaged sets left open, once good ones are there (:meth:`replace_sets`, or a followed set).
+
+        Yields an outcome for each name. What was read then is decided by the digests computed then; a hit, or a set
+        that needs other kinds of digest, has the file read again. What still cannot be decided stays remembered.
+        """
+        self._check_usable()
+        known = self._current()
+        for file in self._undecided.take():
+            paths, done = sorted(file.paths), 0
+            try:
+                for path in paths:
+                    self._check_usable()
+                    outcome = self._recheck(known, path, file)
+                    done += 1
+                    yield outcome
+            finally:
+                for left in paths[done:]:
+                    self._undecided.add(left, file.stat, file.digests)
+
+    def forget_undecided(self) -> None:
+        """After a pass over everything with good sets: forgets what was left undecided before."""
+        self._undecided.clear()
+
+    def _recheck(self, known: Known, path: bytes, file: UndecidedFile) -> Outcome:
+        if not set(known.plan) <= set(file.digests):
+            return self.examine(path)
+        hits, failed = look_up(known.sets, file.digests)
+        self._tell_damage(failed)
+        verdict = judge(hits, file.digests)
+        if verdict.ruling is Ruling.KNOWN_BAD and path:
+            again = self.examine(path)  # with all kinds that the entries know
+            if again.kind is OutcomeKind.MATCH:
+                return again
+        # Gone or changed by now: what was read then stands.
+        return self._name(path, self._conclude(verdict, file.digests, file.stat, 0, bool(failed)))
 
     @property
     def gates(self) -> tuple[str, ...]:
         """Which gates stand before the digests: names as in the counters."""
-        named = (("known-sizes", self._sizes), ("only-media", self._only), ("max-size", self._max_size_bytes))
+        named = (("known-sizes", self._known.sizes), ("only-media", self._only), ("max-size", self._max_size_bytes))
         return ("empty", *(name for name, there in named if there is not None))
 
-    def _new_pump(self, feed: _scan.Feed, tell_all: bool) -> _scan.Pump:
+    def _new_pump(self, feed: _scan.Feed, tell_all: bool, known: Known) -> _scan.Pump:
         return _scan.Pump(
-            feed, sets=[(each.file, _sole_ruling(each)) for each in self.sets], kinds=self.plan, stop=self._stop,
-            max_size_bytes=self._max_size_bytes, media_only=self._only == "media", sizes=self._sizes, tell_all=tell_all,
+            feed, sets=[(each.file, _sole_ruling(each)) for each in known.sets], kinds=known.plan, stop=self._stop,
+            max_size_bytes=self._max_size_bytes, media_only=self._only == "media", sizes=known.sizes, tell_all=tell_all,
             forced=self._kernels, os=self._os,
         )  # fmt: skip
 
@@ -231,8 +318,9 @@ class Scanner:
                 hasher.update(view)
             return {kind: hasher.digest() for kind, hasher in made.items()}
 
-        digests = digest(self.plan)
-        hits, failed = look_up(self.sets, digests)
+        known = self._current()
+        digests = digest(known.plan)
+        hits, failed = look_up(known.sets, digests)
         self._tell_damage(failed)
         if needed := kinds_to_confirm(hits, digests):
             digests = digest(needed)
@@ -259,13 +347,16 @@ class Scanner:
         if not self._scanning.acquire(blocking=False):
             raise UsageError("this scanner is scanning already; make another one for a second scan")
         complete = True
+        known = self._current()
         try:
             self.counters = Counters()
             started, wall, cpu = _now(), time.monotonic(), time.process_time()
-            yield from _Run(self, every).outcomes(roots)
+            self._tell_changed_files(known)
+            yield from _Run(self, known, every).outcomes(roots)
         except StoppedError:
             complete = False
         finally:
+            self._tell_changed_files(known)
             self._scanning.release()
         yield self._summary(started, time.monotonic() - wall, time.process_time() - cpu, complete)
 
@@ -324,7 +415,7 @@ class Scanner:
             with open_it() as file:
                 if first is not None:
                     operation = "read"
-                    return self._examine_file(file, first.before, first.result)
+                    return self._examine_file(file, first.before, first)
                 operation = "stat"
                 before = file.stat()
                 if (refused := _not_to_open(before)) is not None:
@@ -348,7 +439,8 @@ class Scanner:
         if self._max_size_bytes is not None and facts.size_bytes > self._max_size_bytes:
             return _Examined(OutcomeKind.NOT_EXAMINED, _REASONS[_scan.TOO_LARGE], stat=facts)
         # A file that claims to be empty is read: some file systems say so of files that are not.
-        if self._sizes is not None and facts.size_bytes and facts.size_bytes not in self._sizes:
+        sizes = self._known.sizes
+        if sizes is not None and facts.size_bytes and facts.size_bytes not in sizes:
             return _Examined(OutcomeKind.NO_MATCH, stat=facts, gate="known-sizes")
         if self._only == "media":
             self._check_stop()
@@ -375,16 +467,17 @@ class Scanner:
             )
         return self._examine_opened(lambda: at.open_file(name, policy, facts), gated=True)
 
-    def _examine_file(self, file: OpenFile, before: FileStat, first: ReadResult | None = None) -> _Examined:
+    def _examine_file(self, file: OpenFile, before: FileStat, first: FirstRead | None = None) -> _Examined:
+        known = self._current() if first is None else first.known
         total_bytes = 0
         for attempt in range(_READS):
             if attempt == 0 and first is not None:
-                read = first  # its bytes are counted where it was made
+                read = first.result  # its bytes are counted where it was made
             else:
-                read = read_digests(file, before, self.plan, self._buffer(), self._check_stop)
+                read = read_digests(file, before, known.plan, self._buffer(), self._check_stop)
                 total_bytes += read.bytes_read
             if read.digests is not None and read.bytes_read:
-                hits, failed = look_up(self.sets, read.digests)
+                hits, failed = look_up(known.sets, read.digests)
                 verdict, digests, more_bytes = self._confirm(file, read, hits)
                 total_bytes += more_bytes
                 # A listed digest that was computed is a match, even if the file moved meanwhile.
@@ -421,7 +514,7 @@ class Scanner:
         if verdict.ruling is Ruling.KNOWN_BAD:
             return _Examined(OutcomeKind.MATCH, None, verdict, facts, digests, bytes_read)
         if damaged:
-            return _Examined(OutcomeKind.NOT_EXAMINED, "set-damaged", None, facts, digests, bytes_read)
+            return _Examined(OutcomeKind.NOT_EXAMINED, _SET_DAMAGED, None, facts, digests, bytes_read)
         return _Examined(OutcomeKind.NO_MATCH, None, verdict, facts, digests, bytes_read)
 
     def _name(self, path: bytes, examined: _Examined) -> Outcome:
@@ -430,6 +523,11 @@ class Scanner:
         size = facts.size_bytes if facts is not None else None
         if examined.special is not None:
             return Outcome(OutcomeKind.NOT_EXAMINED, path, f"special:{examined.special}", size_bytes=size)
+        if facts is not None and facts.ino:
+            if examined.reason == _SET_DAMAGED:
+                self._remember_undecided(path, facts, examined.digests)
+            elif examined.kind in (OutcomeKind.MATCH, OutcomeKind.NO_MATCH):
+                self._undecided.discard(facts)
         match = None
         if examined.kind is OutcomeKind.MATCH and examined.verdict is not None and facts is not None:
             verdict = examined.verdict
@@ -449,9 +547,42 @@ class Scanner:
             )
         return Outcome(examined.kind, path, examined.reason, match, size, examined.digests)
 
+    def _remember_undecided(self, path: bytes, facts: FileStat, digests: dict[str, bytes]) -> None:
+        if not self._undecided.add(path, facts, digests):
+            self._event(
+                "undecided",
+                "undecided-overflow",
+                f"more than {self._undecided.limit_count} names could not be decided by damaged sets; scan everything "
+                "again when good ones are installed",
+            )
+
     def _tell_damage(self, failed: Iterable[tuple[HashSet, SetError]]) -> None:
         for each, problem in failed:
-            self._event(f"set-damaged:{each.path}", "set-damaged", str(problem))
+            self._tell_of(each, _SET_DAMAGED, str(problem))
+
+    def _tell_changed_files(self, known: Known) -> None:
+        """Tells of sets whose file is not what it was when it was opened. Answers stay right: they are checked."""
+        followed = {source.current for source in self._sources if isinstance(source, FollowedSet)}
+        for each in known.sets:
+            try:
+                state = each.file_state()
+            except SetError:
+                continue  # closed, which the lookups tell
+            if state == "changed":
+                self._tell_of(each, "set-changed", f"{shown(each.path)}: was written to while it was open")
+            elif state != "same" and each not in followed:
+                what = "was replaced by another file" if state == "replaced" else "is no longer there"
+                self._tell_of(
+                    each, f"set-{state}", f"{shown(each.path)}: {what}; generation {each.generation} stays in use"
+                )
+
+    def _tell_of(self, each: HashSet, kind: str, text: str) -> None:
+        """Once for each set, as long as it is open."""
+        told = self._told_of.setdefault(each, set())
+        if kind not in told:
+            told.add(kind)
+            if self._on_event is not None:
+                self._on_event(HealthEvent(kind, text, {}))
 
     def _event(self, once: str, kind: str, text: str, **counts: int) -> None:
         if once in self._told:
@@ -479,8 +610,9 @@ class _Run:
     decided here, by the same code that examines single files.
     """
 
-    def __init__(self, scanner: Scanner, tell_all: bool) -> None:
+    def __init__(self, scanner: Scanner, known: Known, tell_all: bool) -> None:
         self.scanner = scanner
+        self.known = known
         self.tell_all = tell_all
         self.counters = scanner.counters
         self.mounts = scanner._mounts if scanner._mounts is not None else MountTable.current()
@@ -591,7 +723,7 @@ class _Run:
         pumps: list[_scan.Pump] = []
         try:
             for _ in range(self.scanner.jobs):
-                pumps.append(self.scanner._new_pump(feed, self.tell_all))
+                pumps.append(self.scanner._new_pump(feed, self.tell_all, self.known))
             for events in self._run_one(pumps[0]) if len(pumps) == 1 else self._run_many(pumps):
                 # All of them, even when a stop was asked for: a listed digest that was computed is a match.
                 stopped = None
@@ -745,7 +877,8 @@ class _Run:
         """A hit, or a file that moved: the read that the pipeline made counts as the first."""
         file = event.file
         assert file is not None
-        first = FirstRead(event.before, ReadResult(event.digests, event.bytes_read, event.settled, event.after))
+        read = ReadResult(event.digests, event.bytes_read, event.settled, event.after)
+        first = FirstRead(event.before, read, self.known)
         examined = self.scanner._examine_opened(lambda: file, first)
         if event.linked:
             self._remember(event, examined)
@@ -848,6 +981,17 @@ class _Stretch:
     counters: dict[str, int] = field(default_factory=dict)
     last: bool = False
     problem: BaseException | None = None
+
+
+def _sources(sets: KnownSet | Iterable[KnownSet]) -> tuple[KnownSet, ...]:
+    sources = (sets,) if isinstance(sets, HashSet | FollowedSet) else tuple(sets)
+    if not sources:
+        raise UsageError("a scanner needs at least one hash set")
+    return sources
+
+
+def _currents(sources: Iterable[KnownSet]) -> tuple[HashSet, ...]:
+    return tuple(source.current if isinstance(source, FollowedSet) else source for source in sources)
 
 
 def _sole_ruling(each: HashSet) -> int:
