@@ -271,6 +271,30 @@ def test_flipped_bits_are_errors_even_where_the_hashes_were_made_to_fit(path):
         assert not held.against(path), bit
 
 
+def test_damage_under_an_open_set_is_an_error_and_never_another_answer(path):
+    data = path.read_bytes()
+    rng = random.Random(13)
+    with HashSet.open(path, seal_key=lambda: KEY) as known:
+        held = _Held(known)
+    bad = 0
+    for bit in [rng.randrange(len(data) * 8) for _ in range(60)]:
+        path.unlink()
+        path.write_bytes(data)
+        with HashSet.open(path, seal_key=lambda: KEY) as known, open(path, "r+b") as file:
+            for at in range(0, len(data), 64):  # a bit in every stretch of the file, and one more
+                file.seek(at)
+                file.write(bytes([data[at] ^ 1]))
+            file.seek(bit // 8)
+            file.write(bytes([data[bit // 8] ^ 1 << bit % 8 ^ 2]))
+            file.flush()
+            for each, answer in zip(held.asked[:20], held.answers, strict=False):
+                try:
+                    assert told(known.entries(*each)) == answer
+                except SetDamagedError:
+                    bad += 1
+    assert bad >= 60 * 20 * 0.9
+
+
 def test_chunks_that_were_exchanged_cut_or_taken_from_another_set_are_errors(tmp_path):
     path = tmp_path / "s"
     records = SAMPLES["many ids"]
