@@ -34,7 +34,22 @@ KERNELS = ["hs_sha256", "hs_md5", "hs_sha1", "hs_sha256_lanes", "hs_kernels"]
 CORE = {
     "_cpu": ["hs_cpu"],
     "_seal": ["hs_cpu", "hs_os", "hs_sha256", "hs_sha256_lanes", "hs_hmac"],
-    "_build": ["hs_cpu", "hs_os", *KERNELS, "hs_hmac", "hs_bloom", "hs_sort", "hs_set"],
+    "_build": [
+        "hs_cpu",
+        "hs_os",
+        *KERNELS,
+        "hs_hmac",
+        "hs_bloom",
+        "hs_sort",
+        "hs_set",
+        "hs_run",
+        "hs_batch",
+        "hs_gather",
+        "hs_pages",
+        "hs_tables",
+        "hs_emit",
+        "hs_base",
+    ],
     "_lookup": ["hs_cpu", "hs_os", *KERNELS, "hs_hmac", "hs_bloom", "hs_sort", "hs_set", "hs_hex"],
     "_scan": [
         "hs_cpu",

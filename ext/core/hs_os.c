@@ -114,6 +114,13 @@ static int64_t posix_pread(void *ctx, int fd, void *buffer, size_t length, uint6
     return n < 0 ? -errno : n;
 }
 
+static int64_t posix_pwrite(void *ctx, int fd, const void *buffer, size_t length, uint64_t offset) {
+    (void)ctx;
+    if (offset > (uint64_t)INT64_MAX) return -EFBIG;
+    ssize_t n = pwrite(fd, buffer, length < READ_LIMIT_BYTES ? length : READ_LIMIT_BYTES, (off_t)offset);
+    return n < 0 ? -errno : n;
+}
+
 static int posix_close(void *ctx, int fd) {
     (void)ctx;
     return close(fd) ? -errno : 0;
@@ -315,6 +322,7 @@ const hs_os hs_os_libc = {
     .clock_monotonic_ns = posix_monotonic,
     .clock_realtime_ns = posix_realtime,
     .clock_thread_cpu_ns = posix_thread_cpu,
+    .pwrite = posix_pwrite,
 #if defined(__linux__)
     .pread_uncached = linux_pread_uncached,
     .advise = linux_advise,
@@ -407,6 +415,20 @@ static int64_t win_pread(void *ctx, int fd, void *buffer, size_t length, uint64_
     return n;
 }
 
+static int64_t win_pwrite(void *ctx, int fd, const void *buffer, size_t length, uint64_t offset) {
+    (void)ctx;
+    HANDLE handle = (HANDLE)_get_osfhandle(fd);
+    if (handle == INVALID_HANDLE_VALUE) return -EBADF;
+    OVERLAPPED position;
+    memset(&position, 0, sizeof position);
+    position.Offset = (DWORD)offset;
+    position.OffsetHigh = (DWORD)(offset >> 32);
+    DWORD n = 0;
+    if (!WriteFile(handle, buffer, (DWORD)(length < READ_LIMIT_BYTES ? length : READ_LIMIT_BYTES), &n, &position))
+        return windows_error(GetLastError());
+    return (int64_t)n;
+}
+
 static int64_t win_getdents(void *ctx, int fd, void *buffer, size_t length) {
     (void)ctx, (void)fd, (void)buffer, (void)length;
     return -ENOSYS;
@@ -474,6 +496,7 @@ const hs_os hs_os_libc = {
     .clock_monotonic_ns = win_monotonic,
     .clock_realtime_ns = win_realtime,
     .clock_thread_cpu_ns = win_thread_cpu,
+    .pwrite = win_pwrite,
     .has_placeholders = 1,
 };
 #endif

@@ -55,6 +55,8 @@ typedef struct hs_os {
     int (*set_noatime)(void *ctx, int fd);
     /* The user id that HS_OPEN_FILE_NOATIME is allowed for without privilege. */
     int64_t (*effective_uid)(void *ctx);
+    /* Writes into a file of one's own; may take less than it was given. Compiling needs it, nothing else does. */
+    int64_t (*pwrite)(void *ctx, int fd, const void *buffer, size_t length, uint64_t offset);
 
     /* Nonzero: files whose content is elsewhere exist here, so facts are asked by name before a file is opened. */
     int has_placeholders;

@@ -29,6 +29,7 @@ cdef extern from "hs_os.h" nogil:
         int64_t (*next_data)(void *ctx, int fd, uint64_t offset) noexcept nogil
         int (*set_noatime)(void *ctx, int fd) noexcept nogil
         int64_t (*effective_uid)(void *ctx) noexcept nogil
+        int64_t (*pwrite)(void *ctx, int fd, const void *buffer, size_t length, uint64_t offset) noexcept nogil
         int has_placeholders
     const hs_os hs_os_libc
     const char *HS_OS_CAPSULE
@@ -285,6 +286,192 @@ cdef extern from "hs_kernels.h" nogil:
     const hs_kernel *hs_kernel_default(int kind, uint32_t features)
     const hs_kernel *hs_kernel_for(int kind, uint32_t features, unsigned live)
     const hs_kernel *hs_kernel_find(int kind, const char *name, uint32_t features, int *status)
+
+# ---------------------------------------------------------------- hs_run.h ... hs_emit.h: making a set
+cdef extern from "hs_run.h" nogil:
+    enum:
+        HS_RUN_STOPPED, HS_RUN_CALLER
+    ctypedef struct hs_temp_maker:
+        const hs_os *os
+        int (*make)(void *ctx) noexcept nogil
+        void *ctx
+    ctypedef struct hs_spool:
+        const hs_temp_maker *maker
+        int fd
+    void hs_spool_init(hs_spool *spool, const hs_temp_maker *maker, size_t memory_bytes)
+    int hs_spool_put(hs_spool *spool, const void *data, size_t length)
+    int hs_spool_finish(hs_spool *spool)
+    int hs_spool_reserve(hs_spool *spool, uint64_t length, uint64_t *offset)
+    void hs_spool_clear(hs_spool *spool)
+    uint64_t hs_spool_bytes(const hs_spool *spool)
+    size_t hs_store_varint(uint8_t *p, uint64_t value)
+    size_t hs_load_varint(const uint8_t *p, const uint8_t *end, uint64_t *value)
+    ctypedef struct hs_reader:
+        uint8_t *buffer
+        size_t at
+    int hs_reader_open(hs_reader *reader, const hs_spool *spool, uint64_t offset, uint64_t length, size_t buffer_bytes)
+    int64_t hs_reader_need(hs_reader *reader, size_t need)
+    void hs_reader_close(hs_reader *reader)
+    ctypedef struct hs_cursor:
+        int (*next)(hs_cursor *cursor) noexcept nogil
+        const uint8_t *row
+        unsigned layout
+        size_t width
+        hs_reader reader
+        void *ctx
+    ctypedef struct hs_merge:
+        unsigned count
+    int hs_merge_open(hs_merge *merge, hs_cursor **cursors, unsigned count,
+                      int (*order)(const hs_cursor *a, const hs_cursor *b) noexcept nogil)
+    void hs_merge_close(hs_merge *merge)
+    int hs_merge_next(hs_merge *merge)
+    hs_cursor *hs_merge_top(const hs_merge *merge)
+    ctypedef struct hs_run:
+        uint64_t offset, bytes
+        unsigned layout
+    ctypedef struct hs_runs:
+        hs_run *list
+        size_t count
+    int hs_runs_add(hs_runs *runs, uint64_t offset, uint64_t bytes, unsigned layout)
+    void hs_runs_clear(hs_runs *runs)
+    ctypedef struct hs_sorter:
+        size_t width
+        uint64_t count
+    void hs_sorter_init(hs_sorter *sorter, const hs_temp_maker *maker, size_t width, size_t memory_bytes, size_t buffer_bytes,
+                        hs_sort_poll poll, void *poll_ctx)
+    uint8_t *hs_sorter_add(hs_sorter *sorter, int *status)
+    int hs_sorter_finish(hs_sorter *sorter)
+    int hs_sorter_rewind(hs_sorter *sorter)
+    const uint8_t *hs_sorter_row(const hs_sorter *sorter)
+    int hs_sorter_next(hs_sorter *sorter)
+    void hs_sorter_clear(hs_sorter *sorter)
+
+cdef extern from "hs_batch.h" nogil:
+    enum:
+        HS_ROW_PLAIN, HS_ROW_SIZED, HS_ROW_FULL, HS_LAYOUTS, HS_OP_ADD, HS_OP_BASE, HS_OP_CANCEL, HS_SHAPES, HS_KINDS
+        HS_MAX_REF_BYTES, HS_ROW_FULL_TAIL
+    unsigned hs_shape_bytes(unsigned shape, const uint8_t *widths)
+    unsigned hs_row_bytes(unsigned digest_bytes, unsigned layout)
+    ctypedef struct hs_row:
+        uint64_t size
+        uint32_t class_number
+        unsigned op, ref
+        const uint8_t *ref_at
+    hs_row hs_row_parse(const uint8_t *tail, unsigned layout)
+    size_t hs_row_store(uint8_t *to, const uint8_t *digests, unsigned digest_bytes, const hs_row *row)
+    ctypedef struct hs_batch:
+        uint64_t used_bytes
+    void hs_batch_init(hs_batch *batch, const uint8_t *widths, uint64_t most_bytes)
+    void hs_batch_reset(hs_batch *batch)
+    void hs_batch_clear(hs_batch *batch)
+    int hs_batch_full(const hs_batch *batch)
+    int hs_batch_add(hs_batch *batch, unsigned shape, const uint8_t *digests, const hs_row *row)
+    int64_t hs_batch_add_packed(hs_batch *batch, unsigned shape, const uint8_t *digests, uint64_t count, uint32_t class_number)
+    uint64_t hs_batch_run_bytes(const hs_batch *batch)
+    int hs_batch_spill(hs_batch *batch, hs_spool *spool, uint64_t offset, hs_runs *runs, hs_sort_poll poll, void *poll_ctx)
+    int hs_cursor_next_row(hs_cursor *cursor)
+    int hs_order_rows(const hs_cursor *a, const hs_cursor *b)
+
+cdef extern from "hs_gather.h" nogil:
+    enum:
+        HS_GATHER_TOO_MANY_IDS, HS_GATHER_NOT_IN_BASE, HS_MAX_GROUP_BYTES, HS_ROLES, HS_REMOVED_BYTES
+    ctypedef struct hs_groups:
+        uint8_t *bytes
+        uint64_t used, count
+    int64_t hs_groups_add(hs_groups *groups, const uint8_t *data, size_t length)
+    void hs_removed_key(uint32_t source, const uint8_t *ref, size_t ref_bytes, hs_sha256_compress compress, uint8_t *key)
+    ctypedef struct hs_gather:
+        const uint8_t *removed
+        uint64_t removed_count
+        hs_spool refs
+        hs_groups groups
+        uint64_t entry_count, removed_rows, cancelled_rows
+        uint64_t role_counts[5]
+        uint64_t largest_size
+        int every_size
+        uint8_t *used
+    ctypedef struct hs_column:
+        hs_spool digests, values
+        unsigned shape, digest_bytes, lowest_bytes
+        uint64_t first_entry, entries
+        const uint8_t *test_lowest
+        int lowest_shared
+        uint64_t before_test
+    int hs_gather_init(hs_gather *gather, const hs_temp_maker *maker, size_t spool_bytes, uint32_t class_count,
+                       const uint32_t *final_class, const uint32_t *source_of_class, const uint8_t *role_of_class,
+                       hs_sha256_compress compress)
+    void hs_gather_clear(hs_gather *gather)
+    int hs_gather_step(hs_gather *gather, hs_column *column, hs_merge *merge, uint64_t most, uint64_t *rows)
+    void hs_gather_end(hs_gather *gather)
+    int hs_gather_copy_step(const hs_gather *gather, hs_merge *merge, unsigned digest_bytes, hs_spool *out, uint64_t most,
+                            uint64_t *rows)
+
+cdef extern from "hs_pages.h" nogil:
+    ctypedef struct hs_pages:
+        const hs_os *os
+        int fd
+        uint8_t set_id[16]
+        const hs_kernel *kernel
+        uint64_t list_offset
+    void hs_pages_hash(const uint8_t *set_id, uint32_t section, uint64_t number, const uint8_t *pages, size_t count,
+                       const hs_kernel *kernel, uint8_t *hashes)
+
+cdef extern from "hs_tables.h" nogil:
+    ctypedef struct hs_table:
+        unsigned width
+        uint64_t row_count, pair_count, test_row
+        int test_alone
+    ctypedef struct hs_tables:
+        unsigned union_shape
+        int implicit
+        hs_table table[4]
+        uint64_t conflicts
+    int hs_tables_init(hs_tables *tables, const hs_temp_maker *maker, hs_column *columns, const uint8_t *widths,
+                       uint64_t entry_count, const uint8_t **test, size_t sort_bytes, size_t back_bytes, size_t buffer_bytes,
+                       size_t spool_bytes, hs_sort_poll poll, void *poll_ctx)
+    void hs_tables_clear(hs_tables *tables)
+    int hs_tables_step(hs_tables *tables, unsigned k, uint64_t most, uint64_t *done)
+    int hs_conflicts_step(hs_tables *tables, uint64_t most, uint64_t *done)
+
+cdef extern from "hs_emit.h" nogil:
+    enum:
+        HS_EMIT_MAX_SECTIONS
+    ctypedef struct hs_emit:
+        pass
+    void hs_emit_init(hs_emit *emit, hs_tables *tables, hs_gather *gather, uint64_t millibits, int sealed, uint64_t test_size,
+                      uint64_t test_group)
+    unsigned hs_emit_plan(const hs_emit *emit, hs_section *sections)
+    ctypedef struct hs_emit_kind:
+        pass
+    int hs_emit_kind_open(hs_emit_kind *part, const hs_emit *emit, unsigned k, const hs_pages *pages, uint64_t filter,
+                          uint64_t fences, uint64_t table, uint64_t shared)
+    int hs_emit_kind_step(hs_emit_kind *part, uint64_t most, uint64_t *done)
+    void hs_emit_kind_close(hs_emit_kind *part)
+    ctypedef struct hs_emit_entries:
+        pass
+    int hs_emit_entries_open(hs_emit_entries *part, const hs_emit *emit, const hs_pages *pages, const uint64_t *offsets,
+                             hs_spool *columns)
+    int hs_emit_entries_step(hs_emit_entries *part, uint64_t most, uint64_t *done)
+    void hs_emit_entries_close(hs_emit_entries *part)
+    int hs_emit_spool(const hs_pages *pages, uint32_t id, uint64_t offset, const hs_spool *spool)
+    int hs_emit_bytes(const hs_pages *pages, uint32_t id, uint64_t offset, const uint8_t *data, uint64_t length)
+
+cdef extern from "hs_base.h" nogil:
+    enum:
+        HS_BASE_DAMAGED
+    ctypedef struct hs_base:
+        unsigned digest_bytes[16]
+        hs_set_error error
+    int hs_base_init(hs_base *base, const hs_set *set, const hs_temp_maker *maker, const uint32_t *class_map,
+                     uint32_t class_count, size_t memory_bytes, size_t buffer_bytes, const hs_kernel *kernel,
+                     hs_sort_poll poll, void *poll_ctx)
+    void hs_base_clear(hs_base *base)
+    uint64_t hs_base_entries(const hs_base *base, unsigned shape)
+    int hs_base_prepare_step(hs_base *base, uint64_t most, uint64_t *done)
+    int hs_base_rewind(hs_base *base)
+    int hs_base_open(hs_base *base, unsigned shape, hs_cursor **cursor)
+    int hs_base_diff_step(hs_cursor *a, hs_cursor *b, unsigned shape, unsigned digest_bytes, uint8_t *out, size_t capacity,
+                          size_t *used, uint64_t most, uint64_t *done)
 
 cdef extern from "hs_lanes.h" nogil:
     enum:

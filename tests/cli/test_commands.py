@@ -55,6 +55,7 @@ def test_compile_prints_one_object_with_what_was_made(cli, tmp_path):
     ]
     assert {each["source"] for each in line["lists"]} == {"us"}
     del line["lists"]
+    assert [each["content"] for each in line.pop("trivial")] == [f"the single byte {ord(c):#04x}" for c in "0123456789"]
     assert line == {
         "event": "compiled",
         "path": str(out),

@@ -226,7 +226,7 @@ def test_whatever_raises_in_the_middle_leaves_no_trace(tmp_path):
     class Stop(BaseException):
         pass
 
-    def progress(stage, count):
+    def progress(stage, done, total):
         raise Stop
 
     writer = SetWriter()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any
+import os
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -27,6 +30,10 @@ def command(
     ] = None,
     sizes: Annotated[str, typer.Option(help="trusted or ignored.")] = "ignored",
     bits_per_entry: Annotated[float, typer.Option(help="Filter bits for each digest.")] = 16,
+    memory: Annotated[int, typer.Option(metavar="MIB", help="Memory to use; more records wait on disk.")] = 512,
+    jobs: Annotated[
+        int | None, typer.Option(help="Threads that sort and write; else one for each CPU, up to 4.")
+    ] = None,
     seal_key: Annotated[
         str | None, typer.Option(metavar="SRC", help="Seal the set with this key: fd:N, file:PATH or env:NAME.")
     ] = None,
@@ -38,10 +45,9 @@ def command(
     """Compile hash lists into one hash set, published whole or not at all."""
     from ..hashset.compile import compile_lists
 
-    state = {"stage": "read", "count": 0}
-
-    def on_progress(stage: str, count: int) -> None:
-        state.update(stage=stage, count=count)
+    if jobs is None:
+        jobs = min(4, os.cpu_count() or 1)
+    stage = Stage()
 
     keys: dict[str, Any] = {}
     if seal_key is not None:
@@ -52,11 +58,12 @@ def command(
         from ..hashset.signature import SignKey, signer
 
         keys["sign"] = signer(SignKey.load(each) for each in sign_key)
-    with progress.show("compiling", lambda: f"{state['stage']}: {state['count']:,} records"):
+    with progress.show("compiling", stage.text):
         report = compile_lists(
             lists, out, role=role, source=source, format=format, digest=digest, profile=profile, strict=strict,
             generation=generation, valid_until_seconds=_seconds(valid_until), sizes=sizes,
-            bits_per_entry=bits_per_entry, progress=on_progress, **keys,
+            bits_per_entry=bits_per_entry, memory_bytes=memory << 20, jobs=jobs,
+            progress=stage.update, **keys,
         )  # fmt: skip
     for found in report.trivial:
         output.note(
@@ -76,6 +83,41 @@ def command(
     output.say(f"{shown(report.path)}: {report.entries:,} entries ({digests}), {report.conflicts:,} conflicts")
     output.say(f"root {report.root.hex()}, generation {report.generation}")
     return 0
+
+
+class Stage:
+    """What is going on, and how long it still takes: one line for people."""
+
+    NAMES: ClassVar = {
+        "read": "reading lists", "base": "reading the base", "merge": "merging", "tables": "ordering digests",
+        "conflicts": "counting conflicts", "write": "writing",
+    }  # fmt: skip
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._state: tuple[str, int, int | None, float] = ("read", 0, None, clock())
+
+    def update(self, stage: str, done: int, total: int | None) -> None:
+        """Called by the work."""
+        began = self._state[3] if stage == self._state[0] else self._clock()
+        self._state = stage, done, total, began
+
+    def text(self) -> str:
+        """Called by whoever draws, from another thread."""
+        stage, done, total, began = self._state
+        text = f"{self.NAMES.get(stage, stage)}: {done:,}"
+        if not total:
+            return f"{text} records"
+        passed = self._clock() - began
+        text += f" of {total:,}"
+        if done and passed > 1:
+            text += f", {_duration(passed * max(total - done, 0) / done)} left in this step"
+        return text
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _seconds(date: str | None) -> int:

@@ -11,21 +11,25 @@ import hashlib
 import json
 import os
 import struct
+import tempfile
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from .._build import Builder, PageWriter
+from .._build import Builder, Difference
 from ..errors import ListEmptyError, OutputError, Path, UsageError, shown
 from ..lists import ListOptions, ListReport, read_list
 from ..model import KINDS, DigestKind, Listing, Record, Role
 from .hashset import HashSet, ref_to_bytes
-from .publish import AtomicFile
+from .publish import AtomicFile, nameless_file
+from .seal import SealKey
 from .signature import root_page
 from .testfile import TEST_DIGESTS, TEST_LISTING, TEST_TEXT
 from .trivial import Trivial, listed_trivial
 
-__all__ = ["CompileReport", "SetWriter", "compile_lists"]
+__all__ = ["MEMORY_BYTES", "Class", "CompileReport", "Progress", "SetWriter", "compile_lists", "difference"]
 
 PAGE_BYTES = 4096
 FORMAT_VERSION = 1
@@ -38,7 +42,16 @@ _MAX_SIZE_BYTES = 2**62
 _MAX_VALID_UNTIL_SECONDS = 253402300799  # 9999-12-31T23:59:59Z
 _MAX_META_BYTES = 64 * 1024 * 1024
 
-Progress = Callable[[str, int], None]
+MEMORY_BYTES = 512 << 20
+_MIN_MEMORY_BYTES = 16 << 20
+# The least a sorted run is read by, so that merging many of them is not all seeks. Tests make it tiny.
+_BUFFER_BYTES = 64 << 10
+
+Progress = Callable[[str, int, int | None], object]
+"""Called with a stage, how much of it is done, and how much there is to do in all, or None where nobody knows yet."""
+
+Class = tuple[str, str, str | None]
+"""What listings have in common: source, role, category."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,59 +102,160 @@ def _shape_of(digests: dict[str, bytes]) -> tuple[int, bytes]:
     return shape, packed
 
 
-@dataclass(slots=True)
+class Seal(Protocol):
+    """What a sealed set is made with; see ``hashset.seal``."""
+
+    @property
+    def key_id(self) -> bytes:
+        """16 bytes that name the key."""
+
+    def fingerprints(self, kind_code: int, packed: bytes) -> bytes:
+        """Fingerprints of 16 bytes for packed digests."""
+
+    def sealer(self, plain_sha256: bytes, set_id: bytes) -> Any:
+        """Encrypts what is not looked up: ``salt``, ``chunk(number, last, plain)``."""
+
+
+class _TempPlace:
+    """Where temporary files lie: known at once, or when the output is."""
+
+    def __init__(self, directory: str | None) -> None:
+        self.directory = directory
+
+    def __call__(self) -> int:
+        return nameless_file(self.directory or tempfile.gettempdir())
+
+
 class SetWriter:
     """Takes records and writes one set file. The builder takes any digests, those of empty or trivial content too.
 
     ``generation`` and ``valid_until_seconds`` (since 1970, UTC, 0 = no end) go into the header. ``bits_per_entry``
     sizes the filters from the counted distinct digests. Records that name nothing but the built-in test file are
     counted in ``test_records`` and left out, since every set answers those anyway.
+
+    Work is done in about ``memory_bytes`` of memory, however many records come: what does not fit waits in temporary
+    files without a name in ``temp_dir`` (by default the system's, and the output's directory while writing), which
+    needs
+    room for the records and as much again as the set. ``jobs`` threads sort and write. Neither changes the result. A
+    writer that is not written should be closed.
+
+    ``seal`` makes a sealed set. ``sign`` is called with the root (32 bytes) and gives the public key and the
+    signature, 96 bytes, or up to eight such pairs.
     """
 
-    generation: int = 1
-    valid_until_seconds: int = 0
-    sizes: str = "ignored"
-    bits_per_entry: float = 16
-    sign: Callable[[bytes], bytes] | None = None
-    test_records: int = 0
-    _builder: Any = field(default_factory=Builder)
-    _classes: dict[tuple[str, str, str | None], int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.generation < 2**63:
-            raise UsageError(f"a generation is a number from 0 to 2**63 - 1, not {self.generation}")
-        if not 0 <= self.valid_until_seconds <= _MAX_VALID_UNTIL_SECONDS:
+    def __init__(
+        self,
+        generation: int = 1,
+        valid_until_seconds: int = 0,
+        sizes: str = "ignored",
+        bits_per_entry: float = 16,
+        *,
+        memory_bytes: int = MEMORY_BYTES,
+        jobs: int = 1,
+        temp_dir: Path | None = None,
+        seal: Seal | None = None,
+        sign: Callable[[bytes], bytes] | None = None,
+        os_table: object | None = None,
+    ) -> None:
+        if not 0 <= generation < 2**63:
+            raise UsageError(f"a generation is a number from 0 to 2**63 - 1, not {generation}")
+        if not 0 <= valid_until_seconds <= _MAX_VALID_UNTIL_SECONDS:
             raise UsageError("the end of validity lies between 1970 and 9999")
-        if self.sizes not in ("ignored", "trusted"):
-            raise UsageError(f"sizes are 'ignored' or 'trusted', not {self.sizes!r}")
-        if not 4 <= self.bits_per_entry <= 64:
-            raise UsageError(f"bits per entry are a number from 4 to 64, not {self.bits_per_entry}")
+        if sizes not in ("ignored", "trusted"):
+            raise UsageError(f"sizes are 'ignored' or 'trusted', not {sizes!r}")
+        if not 4 <= bits_per_entry <= 64:
+            raise UsageError(f"bits per entry are a number from 4 to 64, not {bits_per_entry}")
+        if memory_bytes < _MIN_MEMORY_BYTES:
+            raise UsageError(f"compiling takes at least {_MIN_MEMORY_BYTES >> 20} MiB of memory")
+        if jobs < 1:
+            raise UsageError(f"at least one job is needed, not {jobs}")
+        self.generation = generation
+        self.valid_until_seconds = valid_until_seconds
+        self.sizes = sizes
+        self.bits_per_entry = bits_per_entry
+        self.test_records = 0
+        self._seal = seal
+        self._sign = sign
+        self._place = _TempPlace(None if temp_dir is None else os.fsdecode(temp_dir))
+        self._widths = bytes(16 if seal else kind.size_bytes for kind in KINDS)
+        self._builder = Builder(
+            self._place, memory_bytes, _BUFFER_BYTES, os_table, jobs=min(jobs, 64), widths=self._widths
+        )
+        self._classes: dict[Class, int] = {}
+        self._sources: dict[str, int] = {}
 
-    def _class(self, listing: Listing) -> int:
-        key = (listing.source, str(Role(listing.role)), listing.category)
-        return self._classes.setdefault(key, len(self._classes))
+    def _class(self, key: Class) -> int:
+        number = self._classes.get(key)
+        if number is None:
+            number = self._classes[key] = len(self._classes)
+            self._sources.setdefault(key[0], len(self._sources))
+        return number
+
+    def _class_of(self, listing: Listing) -> int:
+        return self._class((listing.source, str(Role(listing.role)), listing.category))
 
     def add(self, record: Record) -> bool:
-        """Takes one record; False when it names nothing but the test file."""
-        if record.op != "add":
-            raise UsageError(f"this version compiles lists of records to add, not to {record.op!r}")
+        """Takes one record; False when it names nothing but the test file.
+
+        A record with op ``remove`` takes out every record of the same source and ref, whenever that was or will be
+        added.
+        """
+        return self._take(record, False)
+
+    def cancel(self, record: Record) -> None:
+        """Takes out one listing of one entry that a base has: same digests, size and listing.
+
+        UsageError when it is written and the base does not have it.
+        """
+        self._take(record, True)
+
+    def _take(self, record: Record, cancel: bool) -> bool:
         size = record.size_bytes
         if size is not None and not 0 <= size < _MAX_SIZE_BYTES:
             raise UsageError(f"a size is a number from 0 to {_MAX_SIZE_BYTES - 1} bytes, not {size}")
-        digests = dict(record.digests)
-        shape, packed = _shape_of(digests)
-        if all(digest == TEST_DIGESTS[DigestKind(kind)] for kind, digest in digests.items()):
-            self.test_records += 1
-            return False
         ref = None
         if record.listing.ref is not None:
             ref = ref_to_bytes(record.listing.ref)
             if len(ref) > _MAX_REF_BYTES:
                 raise UsageError(f"a record id has at most {_MAX_REF_BYTES} bytes, not {len(ref)}")
-        self._builder.add(shape, packed, -1 if size is None else size, self._class(record.listing), ref)
+        try:
+            if record.op == "remove" and not cancel:
+                if ref is None:
+                    raise UsageError("a record to remove is known by its id, and this one has none")
+                source = self._sources.setdefault(record.listing.source, len(self._sources))
+                self._builder.remove(source, ref)
+                return True
+            if record.op != "add":
+                raise UsageError(f"a record is to be added or removed, not {record.op!r}")
+            digests = dict(record.digests)
+            shape, packed = _shape_of(digests)
+            if all(digest == TEST_DIGESTS[DigestKind(kind)] for kind, digest in digests.items()):
+                self.test_records += 1
+                return False
+            if self._seal is not None:
+                packed = self._sealed(shape, packed)
+            self._builder.add(shape, packed, -1 if size is None else size, self._class_of(record.listing), ref, cancel)
+        except OSError as problem:
+            raise self._temp_problem(problem) from problem
         return True
 
-    def add_packed(self, kind: str, digests: bytes, listing: Listing) -> None:
+    def _sealed(self, shape: int, packed: bytes) -> bytes:
+        assert self._seal is not None
+        out, at = b"", 0
+        for kind in KINDS:
+            if shape >> (kind.code - 1) & 1:
+                out += self._seal.fingerprints(kind.code, packed[at : at + kind.size_bytes])
+                at += kind.size_bytes
+        return out
+
+    def _temp_problem(self, problem: OSError) -> OutputError:
+        place = self._place.directory or tempfile.gettempdir()
+        return OutputError(
+            f"{shown(place)}: no temporary file could be written there: {problem.strerror or problem}; free space, "
+            "choose another place, or allow more memory; nothing was published"
+        )
+
+    def add_packed(self, kind: str, digests: bytes | bytearray | memoryview, listing: Listing) -> None:
         """Many digests of one kind at once, packed one after another; same listing, no sizes, no refs.
 
         Those of the test file are left out, as :meth:`add` does.
@@ -151,58 +265,131 @@ class SetWriter:
             raise UsageError(f"packed {code} digests come in multiples of {code.size_bytes} bytes")
         if listing.ref is not None:
             raise UsageError("packed digests share one listing, so it cannot have a ref")
-        number, start = self._class(listing), 0
-        for at in _places(digests, TEST_DIGESTS[code]):
-            self.test_records += 1
-            self._builder.add_packed(1 << (code.code - 1), memoryview(digests)[start:at], number)
-            start = at + code.size_bytes
-        self._builder.add_packed(1 << (code.code - 1), memoryview(digests)[start:], number)
+        if isinstance(digests, memoryview):
+            digests = digests.tobytes()
+        number, start = self._class_of(listing), 0
+        try:
+            for at in _places(digests, TEST_DIGESTS[code]):
+                self.test_records += 1
+                self._pack(code, digests, start, at, number)
+                start = at + code.size_bytes
+            self._pack(code, digests, start, len(digests), number)
+        except OSError as problem:
+            raise self._temp_problem(problem) from problem
+
+    def _pack(self, code: DigestKind, digests: bytes | bytearray, start: int, end: int, number: int) -> None:
+        if start == end:
+            return
+        part: bytes | memoryview = memoryview(digests)[start:end]
+        if self._seal is not None:
+            part = self._seal.fingerprints(code.code, bytes(part))
+        self._builder.add_packed(1 << (code.code - 1), part, number)
+
+    def add_base(self, hash_set: HashSet) -> None:
+        """Every record of a set that is there: its pages are read in order and checked when this one is written.
+
+        The set must stay open until then. SetDamagedError or SetFormatError when it cannot be read.
+        """
+        classes = [
+            0xFFFFFFFF if number == hash_set._test_class else self._class((source, str(role), category))
+            for number, (source, role, category) in enumerate(hash_set._classes)
+        ]
+        self._builder.add_base(hash_set.file, classes)
+
+    def add_rows(self, rows: bytes | memoryview, classes: Sequence[Class]) -> None:
+        """Rows as :func:`difference` gives them, whose classes are these: to add or to cancel.
+
+        ValueError where the rows cannot be; UsageError when written, as for :meth:`cancel`.
+        """
+        try:
+            self._builder.add_rows(rows, array("I", [self._class(key) for key in classes]))
+        except OSError as problem:
+            raise self._temp_problem(problem) from problem
+
+    def close(self) -> None:
+        """Gives memory and temporary files back; :meth:`write` does that by itself."""
+        self._builder.close()
+
+    def __enter__(self) -> SetWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def write(self, path: Path, *, progress: Progress | None = None) -> CompileReport:
-        """Builds the set and publishes it under *path*. The writer is used up."""
+        """Builds the set and publishes it under *path*. The writer is used up.
+
+        *progress* is called with a stage, what is done and what there is to do; it may raise to stop, which leaves
+        *nothing ehind.
+        """
+        try:
+            with AtomicFile(path) as output, output.problems():
+                if self._place.directory is None:
+                    self._place.directory = os.path.dirname(output.path) or "."
+                report = self._write(output, progress)
+                output.publish()
+                return report
+        finally:
+            self.close()
+
+    def _merge(self, progress: Progress | None) -> list[Class]:
+        """Merges the records; gives the classes of the set in their order."""
         builder = self._builder
-
-        def check() -> None:
-            if progress is not None:
-                progress("build", builder.entry_count)
-
-        with AtomicFile(path) as output:
-            classes = [*self._classes, (TEST_LISTING.source, str(TEST_LISTING.role), None)]
-            order = sorted(range(len(classes)), key=lambda n: _class_key(classes[n], n == len(classes) - 1))
+        classes: list[Class] = list(self._classes)
+        test_class: Class = (TEST_LISTING.source, str(TEST_LISTING.role), None)
+        roles = [role for _, role, _ in classes]
+        sources = [self._sources[source] for source, _, _ in classes]
+        test_digests = b"".join(TEST_DIGESTS[kind] for kind in KINDS)
+        if self._seal is not None:
+            test_digests = self._sealed(15, test_digests)
+        used = list(range(len(classes)))
+        while True:
+            order = sorted(used, key=lambda n: _class_key(classes[n]))
             final = [0] * len(classes)
             for rank, number in enumerate(order):
                 final[number] = rank
-            roles = [classes[number][1] for number in order]
-            builder.merge(final, roles, check)
-            if builder.entry_count:
-                packed = b"".join(TEST_DIGESTS[kind] for kind in KINDS)
-                builder.set_test_entry(packed, final[-1], len(TEST_TEXT))
-            builder.tables(check)
-            digests = {KINDS[code - 1].value: count for code, count in builder.distinct_counts().items()}
-            set_id = self._set_id(builder.entry_count, digests)
-            meta = {
-                "classes": [list(classes[number]) for number in order],
-                "conflicts": builder.conflicts,
-                "digests": digests,
-                "every_size": builder.every_size,
-                "roles": dict(sorted(builder.role_counts.items())),
-                "test_class": final[-1],
-            }
-            with output.problems():
-                output.file.seek(PAGE_BYTES)
-                writer = PageWriter(output.file, set_id)
-                text = json.dumps(meta, ensure_ascii=True, sort_keys=True, separators=(",", ":")).encode()
-                if len(text) > _MAX_META_BYTES:
-                    raise UsageError(f"the names of sources and categories take more than {_MAX_META_BYTES} bytes")
-                writer.write_section(_META_SECTION, text)
-                builder.write_sections(writer, round(self.bits_per_entry * 1000), check)
-                root = self._finish(output.file, writer, set_id, builder.entry_count)
-            output.publish()
+            found = builder.merge(final, roles, sources, test_digests, len(order), len(TEST_TEXT), progress)
+            if found == used:
+                return [*(classes[number] for number in order), test_class]
+            # Classes of which every listing was removed or cancelled are in no set, so the others are numbered anew.
+            used = found
+
+    def _write(self, output: AtomicFile, progress: Progress | None) -> CompileReport:
+        builder, file = self._builder, output.file
+        classes = self._merge(progress)
+        builder.tables(progress)
+        entries: int = builder.entry_count
+        digests = {KINDS[code - 1].value: count for code, count in builder.distinct_counts().items()}
+        set_id = self._set_id(entries, digests)
+        meta = {
+            "classes": [list(each) for each in classes],
+            "conflicts": builder.conflicts,
+            "digests": digests,
+            "every_size": builder.every_size,
+            "roles": dict(sorted(builder.role_counts.items())),
+            "test_class": len(classes) - 1,
+        }
+        text = json.dumps(meta, ensure_ascii=True, sort_keys=True, separators=(",", ":")).encode()
+        if len(text) > _MAX_META_BYTES:
+            raise UsageError(f"the names of sources and categories take more than {_MAX_META_BYTES} bytes")
+        millibits = round(self.bits_per_entry * 1000)
+        sections = [(_META_SECTION, 1, len(text), 0, 0), *builder.plan(millibits, False)]
+        lines, offset = [], PAGE_BYTES
+        for section, flags, length, count, aux in sections:
+            lines.append((section, flags, offset, length, count, aux))
+            offset += -(-length // PAGE_BYTES) * PAGE_BYTES
+        list_bytes = (offset // PAGE_BYTES - 1) * 16
+        file_bytes = offset + -(-list_bytes // PAGE_BYTES) * PAGE_BYTES + PAGE_BYTES
+        file.truncate(file_bytes)
+        builder.into(file.fileno(), set_id, offset)
+        builder.write_bytes(_META_SECTION, PAGE_BYTES, text)
+        builder.write_sections({line[0]: line[2] for line in lines}, False, progress)
+        root = self._finish(file, lines, set_id, entries, offset, list_bytes, file_bytes)
         return CompileReport(
-            path=os.fsdecode(path),
+            path=output.path,
             root=root,
             generation=self.generation,
-            entries=builder.entry_count,
+            entries=entries,
             conflicts=builder.conflicts,
             digests=digests,
         )
@@ -214,32 +401,84 @@ class SetWriter:
                             *counts, round(self.bits_per_entry * 1000))  # fmt: skip
         return hashlib.sha256(b"hashsieve set id 1\0" + facts).digest()[:16]
 
-    def _finish(self, file: Any, writer: Any, set_id: bytes, entries: int) -> bytes:
-        hashes = b"".join(writer.hashes)
-        list_offset = PAGE_BYTES + len(hashes) // 16 * PAGE_BYTES
-        padded = hashes + bytes(-len(hashes) % PAGE_BYTES)
-        file_bytes = list_offset + len(padded) + PAGE_BYTES
+    def _finish(
+        self,
+        file: Any,
+        lines: list[tuple[int, int, int, int, int, int]],
+        set_id: bytes,
+        entries: int,
+        list_offset: int,
+        list_bytes: int,
+        file_bytes: int,
+    ) -> bytes:
+        """Writes header and root page around the finished sections; the root."""
+        key_id = self._seal.key_id if self._seal is not None else bytes(16)
         header = _HEADER.pack(
             MAGIC, FORMAT_VERSION, FORMAT_VERSION, 0x01020304, PAGE_BYTES, file_bytes, self.generation,
-            self.valid_until_seconds, set_id, bytes(16), self.sizes == "trusted", len(writer.sections), entries,
-            list_offset, len(hashes), round(self.bits_per_entry * 1000), 0,
+            self.valid_until_seconds, set_id, key_id, self.sizes == "trusted", len(lines), entries,
+            list_offset, list_bytes, round(self.bits_per_entry * 1000), 0,
         )  # fmt: skip
-        header += b"".join(_SECTION.pack(*section) for section in writer.sections)
+        header += b"".join(_SECTION.pack(*line) for line in lines)
         header += bytes(PAGE_BYTES - len(header))
-        root = hashlib.sha256(header + hashes).digest()
-        _write_all(file, padded)
-        _write_all(file, root_page(root, b"" if self.sign is None else self.sign(root)))
+        hashed = hashlib.sha256(header)
+        file.seek(list_offset)
+        left = list_bytes
+        while left:
+            part = file.read(min(left, 1 << 20))
+            if not part:
+                raise OSError("its page list ends early")
+            hashed.update(part)
+            left -= len(part)
+        root = hashed.digest()
+        file.seek(file_bytes - PAGE_BYTES)
+        _write_all(file, root_page(root, b"" if self._sign is None else bytes(self._sign(root))))
         file.seek(0)
         _write_all(file, header)
         return root
 
 
-def _class_key(key: tuple[str, str, str | None], built_in: bool) -> tuple[bool, str, str, bool, str]:
+@contextmanager
+def difference(
+    old: HashSet,
+    new: HashSet,
+    *,
+    memory_bytes: int = MEMORY_BYTES,
+    temp_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[list[Class], Iterator[bytes]]]:
+    """What only one of two sets has: the classes that rows name by number, and packed rows in pieces of up to 1 MiB.
+
+    A row: shape (1 byte), digests in code order, size + 1 (8, big-endian; 0 = none), class (4, big-endian), op (1: 0
+    = only
+    in *new*, 2 = only in *old*), length of the record id + 1 (2, little-endian; 0 = none), the record id. Rows rise by
+    shape, digests, size, class, record id. :meth:`SetWriter.add_rows` takes them, whole rows at a time.
+
+    Both sets are read in order and every page is checked; SetDamagedError or SetFormatError when one cannot be read.
+    """
+    numbers: dict[Class, int] = {}
+
+    def numbered(hash_set: HashSet) -> list[int]:
+        return [
+            0xFFFFFFFF if n == hash_set._test_class else numbers.setdefault((source, str(role), category), len(numbers))
+            for n, (source, role, category) in enumerate(hash_set._classes)
+        ]
+
+    maps = numbered(old), numbered(new)
+    place = _TempPlace(None if temp_dir is None else os.fsdecode(temp_dir))
+    rows = Difference(place, memory_bytes, _BUFFER_BYTES, old=old.file, old_classes=maps[0], new=new.file,
+                      new_classes=maps[1], check=progress)  # fmt: skip
+    try:
+        yield list(numbers), rows
+    finally:
+        rows.close()
+
+
+def _class_key(key: Class) -> tuple[str, str, bool, str]:
     source, role, category = key
-    return built_in, source, role, category is not None, category or ""
+    return source, role, category is not None, category or ""
 
 
-def _places(digests: bytes, digest: bytes) -> Iterator[int]:
+def _places(digests: bytes | bytearray, digest: bytes) -> Iterator[int]:
     """Offsets at which *digest* stands as one of the packed *digests*."""
     at = digests.find(digest)
     while at >= 0:
@@ -268,6 +507,9 @@ def compile_lists(
     valid_until_seconds: int = 0,
     sizes: str = "ignored",
     bits_per_entry: float = 16,
+    memory_bytes: int = MEMORY_BYTES,
+    jobs: int = 1,
+    seal: SealKey | None = None,
     sign: Callable[[bytes], bytes] | None = None,
     progress: Progress | None = None,
 ) -> CompileReport:
@@ -275,8 +517,8 @@ def compile_lists(
 
     *role* is needed for lists whose format does not carry one; *digest* for bare digests of 64 hex digits; *profile*
     (``us``, ``uk``) maps categories of graded lists to roles. *source* names the custodian, by default each list's file
-    name. *sign*: what :func:`hashsieve.hashset.signature.signer` gives. *progress* is called with a stage and a count
-    and may raise to stop: nothing is then left behind.
+    name. *memory_bytes*, *jobs*, *seal* and *sign* are those of :class:`SetWriter`. *progress* is called with a
+    stage, a count and the whole or None, and may raise to stop: nothing is then left behind.
 
     Raises UsageError, ListError (a list cannot be imported) or OutputError.
     """
@@ -294,19 +536,14 @@ def compile_lists(
         )
     except ValueError as problem:
         raise UsageError(f"{problem}; roles: {', '.join(Role)}; digests: {', '.join(DigestKind)}") from None
-    writer = SetWriter(
-        generation=generation,
-        valid_until_seconds=valid_until_seconds,
-        sizes=sizes,
-        bits_per_entry=bits_per_entry,
-        sign=sign,
-    )
     _refuse_output_over_list(paths, path)
-    reports = []
-    for each in paths:
-        reports.append(_take(each, options, writer, progress))
-    report = writer.write(path, progress=progress)
-    with HashSet.open(path) as known:
+    with SetWriter(
+        generation=generation, valid_until_seconds=valid_until_seconds, sizes=sizes, bits_per_entry=bits_per_entry,
+        memory_bytes=memory_bytes, jobs=jobs, temp_dir=os.path.dirname(os.fsdecode(path)) or ".", seal=seal, sign=sign,
+    ) as writer:  # fmt: skip
+        reports = [_take(each, options, writer, progress) for each in paths]
+        report = writer.write(path, progress=progress)
+    with HashSet.open(path, seal_key=seal) as known:
         trivial = listed_trivial(known)
     return dataclasses.replace(report, lists=tuple(reports), trivial=trivial)
 
@@ -318,7 +555,7 @@ def _take(path: Path, options: ListOptions, writer: SetWriter, progress: Progres
     for record in reading:
         taken += writer.add(record)
         if progress is not None and not taken & 0x3FFF:
-            progress("read", taken)
+            progress("read", taken, None)
     test_records = writer.test_records - before
     report: ListReport = reading.report
     if test_records:

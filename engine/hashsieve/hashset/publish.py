@@ -23,10 +23,29 @@ try:
 except ImportError:  # Windows: an open temporary file cannot be removed there, so no lock is needed.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["AtomicFile"]
+__all__ = ["AtomicFile", "nameless_file"]
 
 _SUFFIX = ".hashsieve-tmp"
 _NAME_CHARS = 40  # of the live name in that of the temporary file: with 4 bytes each still below every limit on names
+
+
+def nameless_file(directory: str) -> int:
+    """A new temporary file without a name in *directory*: nothing of it is left when the process ends, however it
+    ends."""
+    flags = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            return os.open(directory, flags | os.O_TMPFILE, 0o600)
+        except OSError as problem:
+            if problem.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS):
+                raise
+    # Windows forgets a file with O_TEMPORARY when it is closed; elsewhere the name goes at once.
+    flags |= os.O_CREAT | os.O_EXCL | getattr(os, "O_TEMPORARY", 0)
+    name = os.path.join(directory, f".{secrets.token_hex(8)}{_SUFFIX}")
+    fd = os.open(name, flags, 0o600)
+    if not hasattr(os, "O_TEMPORARY"):
+        os.unlink(name)
+    return fd
 
 
 class AtomicFile:
