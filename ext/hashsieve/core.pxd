@@ -413,6 +413,12 @@ cdef extern from "hs_pages.h" nogil:
         uint8_t set_id[16]
         const hs_kernel *kernel
         uint64_t list_offset
+    ctypedef struct hs_section_out:
+        uint64_t length
+    int hs_section_begin(hs_section_out *section, const hs_pages *pages, uint32_t id, uint64_t offset)
+    int hs_section_put(hs_section_out *section, const void *data, size_t length)
+    int hs_section_flush(hs_section_out *section)
+    void hs_section_free(hs_section_out *section)
     void hs_pages_hash(const uint8_t *set_id, uint32_t section, uint64_t number, const uint8_t *pages, size_t count,
                        const hs_kernel *kernel, uint8_t *hashes)
 
@@ -437,7 +443,7 @@ cdef extern from "hs_emit.h" nogil:
     enum:
         HS_EMIT_MAX_SECTIONS
     ctypedef struct hs_emit:
-        pass
+        unsigned size_width, group_width
     void hs_emit_init(hs_emit *emit, hs_tables *tables, hs_gather *gather, uint64_t millibits, int sealed, uint64_t test_size,
                       uint64_t test_group)
     unsigned hs_emit_plan(const hs_emit *emit, hs_section *sections)

@@ -46,6 +46,8 @@ MEMORY_BYTES = 512 << 20
 _MIN_MEMORY_BYTES = 16 << 20
 # The least a sorted run is read by, so that merging many of them is not all seeks. Tests make it tiny.
 _BUFFER_BYTES = 64 << 10
+_SEALED_SECTION = 9 << 8
+_CHUNK_BYTES, _SALT_BYTES, _TAG_BYTES = 65536, 32, 16
 
 Progress = Callable[[str, int, int | None], object]
 """Called with a stage, how much of it is done, and how much there is to do in all, or None where nobody knows yet."""
@@ -135,9 +137,8 @@ class SetWriter:
 
     Work is done in about ``memory_bytes`` of memory, however many records come: what does not fit waits in temporary
     files without a name in ``temp_dir`` (by default the system's, and the output's directory while writing), which
-    needs
-    room for the records and as much again as the set. ``jobs`` threads sort and write. Neither changes the result. A
-    writer that is not written should be closed.
+    needs room for the records and as much again as the set. ``jobs`` threads sort and write. Neither changes the
+    result. A writer that is not written should be closed.
 
     ``seal`` makes a sealed set. ``sign`` is called with the root (32 bytes) and gives the public key and the
     signature, 96 bytes, or up to eight such pairs.
@@ -373,7 +374,14 @@ class SetWriter:
         if len(text) > _MAX_META_BYTES:
             raise UsageError(f"the names of sources and categories take more than {_MAX_META_BYTES} bytes")
         millibits = round(self.bits_per_entry * 1000)
-        sections = [(_META_SECTION, 1, len(text), 0, 0), *builder.plan(millibits, False)]
+        planned = builder.plan(millibits, self._seal is not None)
+        if self._seal is None:
+            sections = [(_META_SECTION, 1, len(text), 0, 0), *planned]
+        else:
+            sealed = _SealedText(builder, text)
+            chunks = -(-sealed.length // _CHUNK_BYTES)
+            length = _SALT_BYTES + sealed.length + chunks * _TAG_BYTES
+            sections = [(_SEALED_SECTION, 1, length, chunks, _CHUNK_BYTES), *planned]
         lines, offset = [], PAGE_BYTES
         for section, flags, length, count, aux in sections:
             lines.append((section, flags, offset, length, count, aux))
@@ -382,8 +390,11 @@ class SetWriter:
         file_bytes = offset + -(-list_bytes // PAGE_BYTES) * PAGE_BYTES + PAGE_BYTES
         file.truncate(file_bytes)
         builder.into(file.fileno(), set_id, offset)
-        builder.write_bytes(_META_SECTION, PAGE_BYTES, text)
-        builder.write_sections({line[0]: line[2] for line in lines}, False, progress)
+        if self._seal is None:
+            builder.write_bytes(_META_SECTION, PAGE_BYTES, text)
+        builder.write_sections({line[0]: line[2] for line in lines}, self._seal is not None, progress)
+        if self._seal is not None:
+            sealed.write(self._seal, set_id)
         root = self._finish(file, lines, set_id, entries, offset, list_bytes, file_bytes)
         return CompileReport(
             path=output.path,
@@ -435,6 +446,49 @@ class SetWriter:
         file.seek(0)
         _write_all(file, header)
         return root
+
+
+class _SealedText:
+    """What a sealed set says beside its tables: lengths of the parts, description, columns, groups, record ids."""
+
+    def __init__(self, builder: Builder, description: bytes) -> None:
+        groups, refs = builder.lengths()
+        columns = 2 + sum(builder.column_widths) * (builder.entry_count + bool(builder.entry_count))
+        self._builder, self._description = builder, description
+        self._lengths = struct.pack("<4Q", len(description), columns, groups, refs)
+        self.length = len(self._lengths) + len(description) + columns + groups + refs
+
+    def _pieces(self) -> Iterator[bytes]:
+        yield self._lengths
+        yield self._description
+        yield from self._builder.column_pieces()
+        yield self._builder.group_bytes()
+        yield from self._builder.ref_pieces()
+
+    def _chunks(self) -> Iterator[bytes]:
+        held = bytearray()
+        for piece in self._pieces():
+            held += piece
+            whole = len(held) // _CHUNK_BYTES * _CHUNK_BYTES
+            for at in range(0, whole, _CHUNK_BYTES):
+                yield bytes(held[at : at + _CHUNK_BYTES])
+            del held[:whole]
+        if held:
+            yield bytes(held)
+
+    def write(self, seal: Seal, set_id: bytes) -> None:
+        """Encrypts it into the first section. Its hash, which decides the key, takes a pass of its own."""
+        hashed = hashlib.sha256()
+        for piece in self._pieces():
+            hashed.update(piece)
+        sealer = seal.sealer(hashed.digest(), set_id)
+        section = self._builder.section(_SEALED_SECTION, PAGE_BYTES)
+        section.put(sealer.salt)
+        left = self.length
+        for number, chunk in enumerate(self._chunks()):
+            left -= len(chunk)
+            section.put(sealer.chunk(number, left == 0, chunk))
+        section.end()
 
 
 @contextmanager
