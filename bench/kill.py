@@ -1,7 +1,7 @@
 """Kills whoever builds a set, at random moments: the live name holds the old or the new complete set every time.
 
 Builds out of core (small memory, so that there are temporary files) and builds on a base are killed in turn; after
-each, every page of the live set is checked and its digests are looked up. At the end one more build cleans up what is left.
+each, every page of the live set is checked and its digests are looked up. At the end one more build cleans up.
 
 ``python bench/kill.py [--times N] [--entries N] [--seed N]``; exit code 1 when a promise was broken.
 """

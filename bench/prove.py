@@ -80,8 +80,9 @@ def compiling(quick: bool, save: Path) -> list[str]:
     """Sets of 100 million entries in bounded memory, and one brought up to date."""
     lines = []
     for case, entries, memory in (("md5", 100_000_000, 512), ("pair", 20_000_000, 512), ("apply", 100_000_000, 128)):
-        out = run("bench/compile.py", "--case", case, "--entries", str(entries // 100 if quick else entries), "--memory",
-                  str(memory), "--json", str(save / f"compile-{case}.json"))  # fmt: skip
+        count = entries // 100 if quick else entries
+        saved = str(save / f"compile-{case}.json")
+        out = run("bench/compile.py", "--case", case, "--entries", str(count), "--memory", str(memory), "--json", saved)
         lines.extend(line for line in out.splitlines() if "promised" in line or "FAILED" in line)
     return lines
 

@@ -18,6 +18,7 @@ from ..errors import HashsieveError, Path, SetError, SetRollbackError, UsageErro
 from ..model import HealthEvent
 from .hashset import HashSet
 from .install import install, open_installed
+from .seal import options_with_keys
 
 __all__ = ["FollowedSet", "follow"]
 
@@ -51,7 +52,7 @@ class FollowedSet:
         self._verify = verify
         self._on_event = on_event
         self._clock = clock
-        self._options = open_options
+        self._options = options_with_keys(open_options)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._told: set[str] = set()

@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import OutputError, Path, SetError, SetRollbackError, UsageError, shown
+from .generations import Generations
 from .hashset import HashSet
 from .publish import AtomicFile
+from .seal import options_with_keys
 
 try:
     import fcntl
@@ -39,12 +41,14 @@ def install(path: Path, state_dir: Path, *, name: str | None = None, **open_opti
 
     *name* keeps apart several sets in one state directory; without it the file's own name does. The source must open
     with *open_options* (those of :meth:`HashSet.open`: keys, trusted keys, ...) and so must the copy; every page is
-    verified on its way. A generation below that of the copy in use is refused, whatever its content.
+    verified on its way. A generation below that of the copy in use, or any that was ever in use under this name, is
+    refused, whatever its content.
 
     Raises SetError and its kin naming *path* where the set cannot be used, OutputError where the copy cannot be
     written; what was installed before stays in use.
     """
     own = _name_of(path, name)
+    open_options = options_with_keys(open_options)
     with HashSet.open(path, **(open_options | {"load": ()})) as source:
         directory = _private_directory(state_dir)
         with _alone(directory, own):
@@ -57,6 +61,8 @@ def install(path: Path, state_dir: Path, *, name: str | None = None, **open_opti
                 raise SetRollbackError(
                     f"{shown(path)}: is generation {source.generation}, but generation {installed} is installed already"
                 )
+            memory = Generations(state_dir)
+            memory.check(own, source.generation, path)
             opened = _opened(target, source.root, open_options) if current == os.path.basename(target) else None
             if opened is None:
                 _copy(source, target)
@@ -68,6 +74,11 @@ def install(path: Path, state_dir: Path, *, name: str | None = None, **open_opti
                         with contextlib.suppress(OSError):
                             os.unlink(target)
                     raise
+            try:
+                memory.remember(own, opened)
+            except BaseException:
+                opened.close()
+                raise
             _tidy(directory, own, keep=os.path.basename(target))
             return opened
 
