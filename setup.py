@@ -33,6 +33,7 @@ DIRECTIVES = {
 CORE = {
     "_cpu": ["hs_cpu"],
     "_build": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
+    "_lists": ["hs_text"],
     "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
     "_scan": [
         "hs_cpu",

@@ -320,3 +320,21 @@ cdef extern from "hs_pipe.h" nogil:
     const hs_pipe_event *hs_pipe_events(const hs_pipe *pipe, size_t *count)
     const hs_pipe_counters *hs_pipe_count(const hs_pipe *pipe)
     unsigned hs_pipe_slot_count(const hs_pipe *pipe)
+
+# ---------------------------------------------------------------- hs_text.h: plain rows of text lists
+cdef extern from "hs_text.h" nogil:
+    enum:
+        HS_TEXT_MAX_COLUMNS
+    ctypedef struct hs_text_rules:
+        uint8_t end
+        const uint8_t *stops_16
+        const uint8_t *stops_20
+        const uint8_t *stops_32
+        uint32_t stop_count_16, stop_count_20, stop_count_32
+    ctypedef struct hs_text_column:
+        uint32_t digest_bytes, offset
+    uint64_t hs_text_digest_lines(const hs_text_rules *rules, const uint8_t *text, size_t length, unsigned digest_bytes,
+                                  uint8_t *out, uint64_t max_rows, size_t *used)
+    uint64_t hs_text_sized_rows(const hs_text_rules *rules, const uint8_t *text, size_t length,
+                                const hs_text_column *columns, unsigned column_count, unsigned row_bytes, uint8_t *out,
+                                int64_t *sizes_bytes, uint64_t max_rows, size_t *used)

@@ -6,17 +6,30 @@ Plain values and one protocol, no input or output. A reader of a new format is o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from hashsieve.errors import UsageError, shown
-from hashsieve.model import DigestKind, Record, Role
+from hashsieve.lists.build import new_record
+from hashsieve.model import DigestKind, Listing, Record, Role
 
 if TYPE_CHECKING:
     from hashsieve.lists.source import Source
 
-__all__ = ["BY_CATEGORY", "Detection", "FormatInfo", "Job", "ListOptions", "ListReport", "Problem", "Reader", "excerpt"]
+__all__ = [
+    "BY_CATEGORY",
+    "Batch",
+    "Detection",
+    "FormatInfo",
+    "Job",
+    "ListOptions",
+    "ListReport",
+    "PackedRows",
+    "Problem",
+    "Reader",
+    "excerpt",
+]
 
 BY_CATEGORY = "by-category"
 """The ``role`` a report shows for formats whose records carry a grade of their own."""
@@ -134,6 +147,49 @@ class Job:
         return self.options.role
 
 
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """Many records of one listing without a ref, as bytes: what a list of plain rows gives, at a tenth of the time.
+
+    ``digests`` holds for each row its digests of ``kinds`` (in the order of kinds) one after another. ``sizes_bytes``
+    holds the size of each row, 0 where it is not known, or is None if no row has one.
+    """
+
+    kinds: tuple[DigestKind, ...]
+    digests: bytes
+    listing: Listing
+    sizes_bytes: Sequence[int] | None = None
+
+    @property
+    def row_bytes(self) -> int:
+        """Length of one row of ``digests``."""
+        return sum(kind.size_bytes for kind in self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.digests) // self.row_bytes
+
+    def __iter__(self) -> Iterator[Record]:
+        """The rows as records, made one by one."""
+        digests, listing, sizes, width = self.digests, self.listing, self.sizes_bytes, self.row_bytes
+        if len(self.kinds) == 1 and sizes is None:
+            kind = self.kinds[0].value
+            for start in range(0, len(digests), width):
+                yield new_record({kind: digests[start : start + width]}, None, listing)
+            return
+        spans, at = [], 0
+        for each in self.kinds:
+            spans.append((each.value, at, at + each.size_bytes))
+            at += each.size_bytes
+        for number, start in enumerate(range(0, len(digests), width)):
+            row = digests[start : start + width]
+            size = sizes[number] if sizes is not None else 0
+            yield new_record({kind: row[first:last] for kind, first, last in spans}, size or None, listing)
+
+
+Batch = list[Record] | PackedRows
+"""What readers hand on: records of bounded number, in the order of the file."""
+
+
 class Reader(Protocol):
     """One format. Readers have no state: everything of one reading lives in the :class:`Job` or in locals."""
 
@@ -148,7 +204,7 @@ class Reader(Protocol):
     def recognise(self, sample: bytes, name: str) -> str | None:
         """Why *sample* (decoded, without byte order mark) is of this format, or None if it is not."""
 
-    def read(self, source: Source, job: Job) -> Iterable[list[Record]]:
+    def read(self, source: Source, job: Job) -> Iterable[Batch]:
         """The records in batches of bounded size, in the order of the file.
 
         Bad rows go to ``job.report``. Raises :class:`~hashsieve.errors.ListFormatError` and

@@ -23,11 +23,21 @@ import re
 from binascii import unhexlify
 from collections.abc import Iterator
 
+from hashsieve._lists import Rules
 from hashsieve.errors import ListCutShortError, ListFormatError
 from hashsieve.lists.build import new_record
-from hashsieve.lists.contract import FormatInfo, Job, excerpt
-from hashsieve.lists.digests import EMPTY, FOREIGN_EMPTY, HEX_WIDTHS, UNIVERSAL, UNSUPPORTED_WIDTHS, is_hex, why_bad
-from hashsieve.lists.lines import line_end, split_lines
+from hashsieve.lists.contract import Batch, FormatInfo, Job, PackedRows, excerpt
+from hashsieve.lists.digests import (
+    EMPTY,
+    FOREIGN_EMPTY,
+    HEX_WIDTHS,
+    MAX_SIZE_BYTES,
+    UNIVERSAL,
+    UNSUPPORTED_WIDTHS,
+    is_hex,
+    why_bad,
+)
+from hashsieve.lists.lines import line_end, read_rows
 from hashsieve.lists.source import SAMPLE_BYTES, Source, decode_sample
 from hashsieve.model import DigestKind, Listing, Record
 
@@ -50,7 +60,7 @@ _TAG = re.compile(rb"([A-Za-z][-A-Za-z0-9/]{1,15})[ \t]*\(")
 _PIECE = re.compile(rb" offset \d+-\d+$")
 _BY_CUSTOM = {32: DigestKind.MD5, 40: DigestKind.SHA1}
 _NAME_FOLLOWS = frozenset((b"", b"  ", b" *"))
-_SIZE_DIGITS = 19  # below 2**63
+_SIZE_DIGITS = 19
 _CHECKSUM_DIGITS = 10  # below 2**32
 _WHOLE_WIDTHS = HEX_WIDTHS | UNSUPPORTED_WIDTHS
 
@@ -81,22 +91,21 @@ class DigestLines:
             return None
         return f"{shaped} of the first {len(rows)} rows are digest lines"
 
-    def read(self, source: Source, job: Job) -> Iterator[list[Record]]:
+    def read(self, source: Source, job: Job) -> Iterator[Batch]:
         """The records of all rows; see :class:`~hashsieve.lists.contract.Reader`."""
         if job.options.digest is None and "xxh" in source.name.lower():
             raise ListFormatError("the name says xxHash, which is no cryptographic digest; give --digest if it is one")
-        rows = _Rows(job)
-        for number, lines, ended in split_lines(source.chunks(), line_end(decode_sample(source.sample()))):
-            if not ended:
-                rows.check_whole(number, lines[0])
-            yield rows.records(number, lines)
+        end = line_end(decode_sample(source.sample()))
+        rows = _Rows(job, end)
+        yield from read_rows(source.chunks(), end, rows)
         rows.finish()
 
 
 class _Rows:
     """The rows of one reading: what was declared and what was seen so far."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, end: bytes) -> None:
+        self._rules = Rules(end, (*UNIVERSAL, *FOREIGN_EMPTY))
         self._report = job.report
         self._listing = Listing(job.source, job.role)
         self._declared = job.options.digest
@@ -113,6 +122,13 @@ class _Rows:
         self._open_line: tuple[int, bytes] | None = None
         self._own_empty: set[DigestKind] = set()
         self._other_empty: dict[DigestKind, str] = {}
+
+    def plain(self, block: bytes, start: int) -> tuple[Batch | None, int]:
+        """The run of untagged rows of the kind of the row before; see :class:`~hashsieve.lists.lines.Rows`."""
+        if not self._width or self._tag or self._open_line is not None:
+            return None, start
+        digests, stop = self._rules.digest_lines(block, start, self._width // 2)
+        return (PackedRows((DigestKind(self._kind),), digests, self._listing) if digests else None), stop
 
     def records(self, number: int, lines: list[bytes]) -> list[Record]:
         """The records of *lines*, the first of which has *number*."""
@@ -193,7 +209,8 @@ class _Rows:
         if size_bytes is None:
             self._width, self._kind = len(digest), kind.value
             self._tag = line[: line.index(b"(") + 1] if tag else b""
-        return new_record({kind.value: raw}, size_bytes or None, self._listing)
+        size_bytes = size_bytes if size_bytes and size_bytes <= MAX_SIZE_BYTES else None
+        return new_record({kind.value: raw}, size_bytes, self._listing)
 
     def _joined(self, number: int, line: bytes) -> bytes:
         """*line*, with the tagged line before it if that waits for the rest of its name. May leave *line* waiting."""

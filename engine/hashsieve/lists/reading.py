@@ -6,13 +6,14 @@ The rules, checked when the last row was read, in this order: under ``strict`` n
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 from typing import TypeVar
 
 from hashsieve.errors import ListEmptyError, ListError, ListFormatError, ListRefusedError, Path, UsageError, shown
-from hashsieve.lists.contract import BY_CATEGORY, Detection, FormatInfo, Job, ListOptions, ListReport, Reader
+from hashsieve.lists.contract import BY_CATEGORY, Batch, Detection, FormatInfo, Job, ListOptions, ListReport, Reader
 from hashsieve.lists.digest_lines import DIGEST_LINES
 from hashsieve.lists.hashdeep import HASHDEEP
 from hashsieve.lists.profiles import named_profile
@@ -67,17 +68,21 @@ class ListRead:
         Raises :class:`ListError` and its subclasses, with the path, where the list cannot be read to its end or too
         little of it is good; :class:`UsageError` on a second iteration.
         """
+        return itertools.chain.from_iterable(self.batches())
+
+    def batches(self) -> Iterator[Batch]:
+        """The same records in batches of bounded size, lists of records or packed rows; raises as ``__iter__`` does."""
         if self._started:
             raise UsageError("a list is read once; call read_list again")
         self._started = True
-        return self._records()
+        return self._batches()
 
-    def _records(self) -> Iterator[Record]:
+    def _batches(self) -> Iterator[Batch]:
         report = self._job.report
         try:
             for batch in self._reader.read(self._source, self._job):
                 report.taken += len(batch)
-                yield from batch
+                yield batch
         except ListError as error:
             raise _with_path(error, report.path) from error
         _check(report, strict=self._job.options.strict)
