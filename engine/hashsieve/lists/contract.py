@@ -6,9 +6,9 @@ Plain values and one protocol, no input or output. A reader of a new format is o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from hashsieve.errors import UsageError, shown
 from hashsieve.lists.build import new_record
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BY_CATEGORY",
     "Batch",
+    "BinaryReader",
     "Detection",
     "FormatInfo",
     "Job",
@@ -28,6 +29,7 @@ __all__ = [
     "PackedRows",
     "Problem",
     "Reader",
+    "RoleReader",
     "excerpt",
 ]
 
@@ -48,7 +50,9 @@ class ListOptions:
     ``role`` is what an ungraded list means and is required there; in a graded format it may only lower (see ``vics``).
     ``source`` names the list in every listing, by default the base name of the file. ``format`` skips the detection.
     ``digest`` is the kind of digests that stand without a name. ``profile`` names the category profile of a graded
-    format; ungraded formats ignore it. ``strict`` makes any refused row fail the list.
+    format, or the file of one; ungraded formats ignore it. ``strict`` makes any refused row fail the list. ``columns``
+    says in which columns of a table what stands: ``md5``, ``sha1``, ``sha256``, ``blake3``, ``size`` or ``ref`` to the
+    column's name in the header, or its number from 1.
     """
 
     role: Role | None = None
@@ -57,6 +61,7 @@ class ListOptions:
     digest: DigestKind | None = None
     profile: str | None = None
     strict: bool = False
+    columns: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,8 @@ class ListReport:
     ``taken`` counts records. ``refused`` counts rows by the first thing found wrong with them; a row with one bad and
     one good digest is refused for the bad one and taken for the good one. ``dropped`` counts single digests left out on
     purpose (universal values, kinds that are not matched) and lines that are no rows. ``path`` and ``source`` are
-    escaped for showing. ``detail`` says in words what the file declared about itself, such as its version.
+    escaped for showing. ``detail`` says in words what the file declared about itself, such as its version. ``member``
+    is the member of an archive that is being read.
     """
 
     path: str
@@ -107,11 +113,13 @@ class ListReport:
     dropped: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     detail: str = ""
+    member: str = ""
 
     def refuse(self, position: str, reason: str, text: bytes | str) -> None:
         """Count one bad row; the first ones are kept with *position* and an excerpt of *text*."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
         if len(self.problems) < PROBLEMS_KEPT:
+            position = f"{self.member}: {position}" if self.member else position
             self.problems.append(Problem(position, reason, excerpt(text)))
 
     def drop(self, reason: str, count: int = 1) -> None:
@@ -209,6 +217,26 @@ class Reader(Protocol):
 
         Bad rows go to ``job.report``. Raises :class:`~hashsieve.errors.ListFormatError` and
         :class:`~hashsieve.errors.ListCutShortError` with texts that do not name the file; the caller adds that.
+        """
+
+
+@runtime_checkable
+class RoleReader(Protocol):
+    """A reader of a format whose lists say themselves what they mean; beside :class:`Reader`."""
+
+    def own_role(self, name: str) -> Role | None:
+        """The role of a list whose file has the base name *name*, which ``--role`` may only lower; None if it must be
+        given."""
+
+
+@runtime_checkable
+class BinaryReader(Protocol):
+    """A reader of a format that is no text; beside :class:`Reader`. ``recognise`` is not called for it."""
+
+    def recognise_binary(self, sample: bytes, name: str) -> str | None:
+        """Why *sample*, unpacked and otherwise as it is in the file, is of this format, or None if it is not.
+
+        Raises :class:`~hashsieve.errors.ListFormatError` for what is recognised and never read, with the reason.
         """
 
 
