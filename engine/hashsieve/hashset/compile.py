@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
@@ -279,6 +279,7 @@ def compile_lists(
     format: str | None = None,
     digest: DigestKind | str | None = None,
     profile: str | None = None,
+    columns: Mapping[str, str] | None = None,
     strict: bool = False,
     generation: int = 1,
     valid_until_seconds: int = 0,
@@ -289,8 +290,10 @@ def compile_lists(
     """Compiles hash lists into one set file, published under *path* whole or not at all.
 
     *role* is needed for lists whose format does not carry one; *digest* for bare digests of 64 hex digits; *profile*
-    (``us``, ``uk``) maps categories of graded lists to roles. *source* names the custodian, by default each list's file
-    name. *progress* is called with a stage and a count and may raise to stop: nothing is then left behind.
+    (``us``, ``uk``, or the path of a file with lines ``CATEGORY = ROLE``) maps categories of graded lists to roles.
+    *columns* says where a table has what (``{"md5": "File hash", "size": "4"}``, by name or number). *source* names the
+    custodian, by default each list's file name. *progress* is called with a stage and a count and may raise to stop:
+    nothing is then left behind.
 
     Raises UsageError, ListError (a list cannot be imported) or OutputError.
     """
@@ -304,6 +307,7 @@ def compile_lists(
             format=format,
             digest=None if digest is None else DigestKind(digest),
             profile=profile,
+            columns=columns,
             strict=strict,
         )
     except ValueError as problem:

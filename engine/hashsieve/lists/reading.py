@@ -53,7 +53,7 @@ from hashsieve.lists.source import SAMPLE_BYTES, Source, decode_sample
 from hashsieve.lists.tsk_index import TSK_INDEX
 from hashsieve.lists.vics import VICS
 from hashsieve.lists.wazuh_cdb import WAZUH_CDB
-from hashsieve.lists.wrappers import STREAMS, wrapper_of
+from hashsieve.lists.wrappers import STREAMS, wrapper_of, zip_beginning
 from hashsieve.model import DigestKind, Record, Role
 
 __all__ = ["FORMATS", "ListRead", "detect", "read_list"]
@@ -152,7 +152,7 @@ def read_list(path: Path, options: ListOptions | None = None) -> ListRead:
             f"{report.path}: holds lists that mean different things ({', '.join(map(str, roles))}); unpack it first"
         )
     role = roles.pop()
-    report.role = BY_CATEGORY if reader.graded else str(role)
+    report.role = BY_CATEGORY if reader.graded or role is None else str(role)
     return ListRead(parts, Job(replace(options, role=role), report.source, report))
 
 
@@ -174,15 +174,21 @@ def detect(sample: bytes, name: str) -> Detection:
     if wrapper in STREAMS:
         packed = f"{wrapper}; "
         sample = _beginning(source)
-    elif wrapper in ("zip", "tar", "7z", "empty zip"):
-        if wrapper != "zip":
-            return Detection(None, f"the file is packed ({wrapper}); unpack it first")
+        wrapper = wrapper_of(sample)
+    inner_name = source.inner_name
+    if wrapper == "zip":
+        packed += "zip; "
         try:
             reader = _parts(source, ListOptions(), ListReport("", "", "", ""))[0][1]
+        except ListCutShortError:
+            inner_name, sample = zip_beginning(sample, SAMPLE_BYTES)
         except ListError as error:
-            return Detection(None, f"zip; {error}")
-        return Detection(reader.info.name, f"zip; a member of the format {reader.info.name}")
-    found = _recognised(sample, source.inner_name)
+            return Detection(None, f"{packed}{error}")
+        else:
+            return Detection(reader.info.name, f"{packed}a member of the format {reader.info.name}")
+    elif wrapper is not None:
+        return Detection(None, f"the file is packed ({wrapper}); unpack it first")
+    found = _recognised(sample, inner_name)
     if found is None:
         return Detection(None, f"{packed}the content is of no known format")
     return Detection(found[0].info.name, packed + found[1])
@@ -304,7 +310,7 @@ def _named_reader(name: str) -> Reader:
 def _role(reader: Reader, source: Source, options: ListOptions) -> Role | None:
     """The role the records of *source* get. Raises :class:`UsageError` if it is missing or cannot be given."""
     path, role, name = shown(source.path), options.role, reader.info.name
-    if reader.graded:
+    if reader.graded or (options.profile is not None and "category" in (options.columns or {})):
         if role in (Role.TRUSTED, Role.TEST):
             raise UsageError(
                 f"{path}: {name} lists are graded by category; --role may only lower, to known-good or undecided"

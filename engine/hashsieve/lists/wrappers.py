@@ -18,7 +18,17 @@ from hashsieve.errors import ListCutShortError, ListFormatError, shown
 if TYPE_CHECKING:
     from zipfile import ZipInfo
 
-__all__ = ["FREE_BYTES", "MAX_LAYERS", "MAX_RATIO", "STREAMS", "unpacked", "wrapper_of", "zip_chunks", "zip_members"]
+__all__ = [
+    "FREE_BYTES",
+    "MAX_LAYERS",
+    "MAX_RATIO",
+    "STREAMS",
+    "unpacked",
+    "wrapper_of",
+    "zip_beginning",
+    "zip_chunks",
+    "zip_members",
+]
 
 MAX_RATIO = 200
 """Most bytes unpacked for one byte of the file. Lists of digests hardly reach 20."""
@@ -223,6 +233,25 @@ def zip_chunks(file: BinaryIO, member: ZipInfo) -> Iterator[bytes]:
         raise ListFormatError(f"{name} in the zip archive is damaged: {error}") from error
     if length_bytes != member.file_size:
         raise ListCutShortError(f"{name} in the zip archive has {length_bytes} of {member.file_size} bytes")
+
+
+def zip_beginning(sample: bytes, limit_bytes: int) -> tuple[str, bytes]:
+    """Name and beginning of the first member of a zip archive of which only a *sample* is at hand."""
+    import zlib
+
+    if len(sample) < 30:
+        return "", b""
+    flags, method, name_bytes, extra_bytes = struct.unpack_from("<HH16xHH", sample, 6)
+    start = 30 + name_bytes + extra_bytes
+    name = shown(os.path.basename(sample[30 : 30 + name_bytes].decode("utf-8", "replace")))
+    if flags & 1 or method not in (0, 8):
+        return name, b""
+    if method == 0:
+        return name, sample[start:][:limit_bytes]
+    try:
+        return name, zlib.decompressobj(-15).decompress(sample[start:], limit_bytes)
+    except zlib.error:
+        return name, b""
 
 
 def _directory_bytes(file: BinaryIO, file_bytes: int) -> int | None:
