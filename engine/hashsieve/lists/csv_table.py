@@ -300,13 +300,15 @@ def _by_content(lines: list[str], declared: DigestKind | None) -> _Layout | None
             for width, count in counts.items()
             if 2 * count >= len(rows)
         ]
-        if not columns or (columns[0][0] == 0 and len(columns) == 1 and not data[0].lstrip().startswith('"')):
-            continue
         if _are_values_of_attributes(rows):
             raise ListFormatError(
                 "looks like the hashes.csv of a MISP feed: digests of attribute values, not of files; read the feed's "
                 "events instead"
             )
+        if not columns or (columns[0][0] == 0 and len(columns) == 1 and not data[0].lstrip().startswith('"')):
+            continue
+        if [index for index, _ in columns] == [1, 2] and all(cells[0].isdigit() for cells in rows):
+            continue  # md5deep -Z: size, digest of the beginning, digest; taken as digest lines
         return _untagged(columns, delimiter, declared)
     return None
 
@@ -318,7 +320,7 @@ def _are_values_of_attributes(rows: list[list[str]]) -> bool:
 
 def _untagged(columns: list[tuple[int, int]], delimiter: str, declared: DigestKind | None) -> _Layout:
     """The layout of digests without names: each length once, in the place it stands."""
-    layout = _Layout(delimiter, comment="#")
+    layout = _Layout(delimiter, comment="#", width=columns[-1][0] + 1)
     widths = [width for _, width in columns]
     if len(set(widths)) < len(widths):
         raise ListFormatError("two columns hold digests of the same length; name the columns with --map md5=COLUMN,...")
@@ -344,21 +346,21 @@ def _by_map(lines: list[str], columns: Mapping[str, str]) -> _Layout:
         raise UsageError(f"--map knows no {', '.join(unknown) or 'columns'}; known: {', '.join(MAP_FIELDS)}")
     if not any(name in columns for name in DigestKind):
         raise UsageError(f"--map names no digest column; give one of {', '.join(DigestKind)}")
-    by_number = all(column.isascii() and column.isdigit() for column in columns.values())
-    found = _mapped_header(lines, columns)
-    if found is not None:
-        delimiter, skip, places = found
-    elif by_number:
-        skip = 0
-        places = {name: int(column) - 1 for name, column in columns.items()}
-        if min(places.values()) < 0:
-            raise UsageError("columns are counted from 1")
-        delimiter = _likely_delimiter(lines, max(places.values()))
+    places = {what: int(column) - 1 for what, column in columns.items() if column.isascii() and column.isdigit()}
+    if min(places.values(), default=0) < 0:
+        raise UsageError("--map: columns are counted from 1")
+    names = {what: column for what, column in columns.items() if what not in places}
+    if names:
+        found = _mapped_header(lines, names)
+        if found is None:
+            raise ListFormatError(f"no header line names the columns {', '.join(map(excerpt, names.values()))}")
+        delimiter, skip, named = found
+        places |= named
+    else:
+        delimiter, skip = _likely_delimiter(lines, max(places.values())), 0
         rows = sample_rows(lines[:1], delimiter)
         if rows and not any(_width(_digest_part(cell)) for cell in rows[0]) and len(lines) > 1:
             skip = 1  # a header
-    else:
-        raise ListFormatError(f"no header line names the columns {', '.join(map(excerpt, columns.values()))}")
     layout = _Layout(delimiter, skip=skip, comment=_comment(lines[skip:]))
     layout.digests = [(places[kind.value], kind) for kind in DigestKind if kind.value in places]
     layout.size, layout.category, layout.ref = (places.get(name) for name in ("size", "category", "ref"))

@@ -137,6 +137,7 @@ class _Rows:
         # A tagged line without its digest, because the name holds a line feed: position and text.
         self._open_line: tuple[int, bytes] | None = None
         self._base64_seen = False
+        self._triage_seen = False
         # For names that spill onto further lines: whether the tool escapes, and the lines before the one at hand.
         self._escapes = False
         self._end = end
@@ -201,7 +202,8 @@ class _Rows:
             widths = {2 * self._declared.size_bytes} if self._declared else self._widths_seen or _WHOLE_WIDTHS
             cut = len(digest) not in widths
         else:
-            cut = self._last_tag.startswith(text.removeprefix(b"\\"))
+            # In a list of tags or of fixed columns a last line that is no row is a row that was cut.
+            cut = bool(self._last_tag) or (self._triage_seen and not _TRIAGE.match(text))
         if cut:
             raise ListCutShortError(f"the last line, {number}, has no end and no whole digest: {excerpt(line)}")
 
@@ -228,6 +230,7 @@ class _Rows:
         if self._open_line is not None:
             return None
         tag, digest, size_bytes = _parse(line)
+        self._triage_seen = self._triage_seen or (size_bytes is not None and b"\t" in text)
         self._escapes = self._escapes or text.startswith(b"\\")
         if not is_hex(digest):
             digest = self._decoded(digest)

@@ -62,7 +62,7 @@ class HashKeeper:
                 listing=taker.listing(ref=ref if 0 < len(ref) <= 64 else None),
             )
 
-        yield from table_records(table_rows(source, ",", skip=skip), job.report, digest + 1, record)
+        yield from table_records(table_rows(source, ",", skip=skip), job.report, len(names), record)
 
 
 def _names(line: str) -> list[str]:

@@ -49,7 +49,7 @@ class Icse:
             raise ListFormatError("line 1 is not the header of an ICSE export")
         delimiter, columns = found
         rows = _Rows(job, columns)
-        yield from table_records(table_rows(source, delimiter, skip=skip), job.report, 0, rows.record)
+        yield from table_records(table_rows(source, delimiter, skip=skip), job.report, len(columns), rows.record)
 
 
 def _columns(line: str) -> tuple[str, dict[str, int]] | None:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from hashsieve.lists.contract import Batch, FormatInfo, Job
 from hashsieve.lists.keyed_lines import keyed_records, share_of_rows
 from hashsieve.lists.source import Source
+from hashsieve.lists.tables import plain_name, sample_lines
+from hashsieve.lists.taking import kind_called
 from hashsieve.model import DigestKind
 
 __all__ = ["IOC_LINES", "IocLines"]
@@ -26,7 +28,11 @@ class IocLines:
     graded = False
 
     def recognise(self, sample: bytes, name: str) -> str | None:
-        """At least half of the rows are a digest, a semicolon and no other digest."""
+        """At least half of the rows are a digest, a semicolon and no other digest, and the first names no columns."""
+        rows_only = (line for line in sample_lines(sample) if line.strip() and not line.lstrip().startswith("#"))
+        head = next(rows_only, "").partition(";")[0]
+        if kind_called(head) is not None or plain_name(head) in ("hash", "filehash", "digest", "indicator"):
+            return None
         shaped, rows = share_of_rows(sample, _ROW)
         if not shaped or 2 * shaped < rows:
             return None

@@ -68,6 +68,7 @@ class _Rows:
         self._declared = declared
         self._size = size
         self._spills = spills
+        self._separators = 1 if size is None else 2
         self._after_row = False
 
     def record(self, number: int, line: bytes) -> Record | None:
@@ -97,7 +98,11 @@ class _Rows:
         return self._taker.record(f"line {number}", line, [(kind, digest)], self._size(rest) if self._size else None)
 
     def check_whole(self, number: int, line: bytes) -> None:
-        """Raise :class:`ListCutShortError` if the last line, which has no end, stops within its digest."""
-        digest, found, _ = line.strip().partition(self._separator)
-        if not found and is_hex(digest) and kind_of_width(len(digest), self._declared) is None:
-            raise ListCutShortError(f"the last line, {number}, has no end and no whole digest: {excerpt(line)}")
+        """Raise :class:`ListCutShortError` if the last line, which has no end, stops before its separators."""
+        text = line.strip()
+        if not text or text.startswith(b"#") or text.count(self._separator) >= self._separators:
+            return
+        digest = text.partition(self._separator)[0].strip().strip(b'"')
+        if self._spills and self._after_row and digest and not is_hex(digest):
+            return  # the rest of a name
+        raise ListCutShortError(f"the last line, {number}, has no end and is not whole: {excerpt(line)}")

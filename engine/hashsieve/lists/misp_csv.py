@@ -43,8 +43,7 @@ class MispCsv:
         if columns is None:
             raise ListFormatError("line 1 is not the header of a MISP export")
         rows = _Rows(job, columns)
-        width = max(columns[name] for name in _NEEDED) + 1
-        yield from table_records(table_rows(source, ",", skip=skip), job.report, width, rows.record)
+        yield from table_records(table_rows(source, ",", skip=skip), job.report, len(columns), rows.record)
 
 
 def _columns(line: str) -> dict[str, int] | None:

@@ -15,6 +15,7 @@ from hashsieve.lists.contract import Batch, Job, excerpt
 from hashsieve.lists.digests import size_of
 from hashsieve.lists.lines import line_end, split_lines
 from hashsieve.lists.source import Source, decode_sample
+from hashsieve.lists.tables import cells_of
 from hashsieve.lists.taking import RowTaker
 from hashsieve.model import DigestKind, Record
 
@@ -26,6 +27,7 @@ class SplitColumns:
     """Where the cells of a row are: those left of all free text by their place from the left (0, 1, ...), those right
     of it by their place from the right (-1, -2, ...)."""
 
+    count: int
     left: int
     """Cells left of the free text."""
     right: int
@@ -56,7 +58,7 @@ def split_header(names: Sequence[str], texts: frozenset[str], kinds: dict[str, D
             size_place = at
         elif "sha" in name.lower() or name in ("MD4", "CRC32"):
             others += 1
-    return SplitColumns(first, len(names) - 1 - last, tuple(digests), size_place, others)
+    return SplitColumns(len(names), first, len(names) - 1 - last, tuple(digests), size_place, others)
 
 
 def split_records(source: Source, job: Job, columns: SplitColumns, header: bytes) -> Iterator[Batch]:
@@ -83,8 +85,10 @@ def split_records(source: Source, job: Job, columns: SplitColumns, header: bytes
             continue
         refused_count = sum(report.refused.values())
         records = rows.records(number, lines, header)
-        if sum(report.refused.values()) > refused_count:
-            raise ListCutShortError(f"the last row, in line {number}, has no end and is not whole: {excerpt(lines[0])}")
+        last = lines[0].strip() if lines else b""
+        cells = len(cells_of(last.decode("latin-1"), ","))
+        if sum(report.refused.values()) > refused_count or (last and cells < columns.count):
+            raise ListCutShortError(f"the last row, in line {number}, has no end and is not whole: {excerpt(last)}")
         yield records
 
 

@@ -39,11 +39,12 @@ _KINDS = {
     "sha2256": DigestKind.SHA256,
     "blake3": DigestKind.BLAKE3,
 }
-_AROUND = re.compile(r"^(?:file|files|hash|digest|sum|checksum|video|photo|image)+|(?:hash|sum|digest|hex|value)+$")
+_BEFORE = re.compile(r"^(?:file|files|hash|digest|sum|checksum|video|photo|image)+")
+_BEHIND = re.compile(r"(?:hash|sum|digest|hex|value)+$")
 _SIMILARITY = re.compile(r"ssdeep|tlsh|photodna|pdna|pdq|phash|ahash|dhash|tmk|sdhash|ctph|netclean|videntifier|ssvh")
 _UNSUPPORTED = re.compile(
-    r"(?:imp|pe|vhash|authentihash|richpe|cdhash|telf|ja3s?)?(?:hash)?(?:fuzzy|md4|md2|sha\d*|crc\d*|adler\d*|xxh\w*|sm3|"
-    r"blake2?\w*|ripemd\w*|rmd\d*|tiger\w*|whirlpool|gost\w*|ed2k|aich|tth|authentihash|vhash|imphash|pehash|cdhash)"
+    r"md[246]|sha\d*|crc\d*|adler\d*|xxh\w*|sm3|blake2?\w*|ripemd\w*|rmd\d*|tiger\w*|whirlpool|gost\w*|ed2k|aich|tth|"
+    r"(?:imp|pe|v|authenti|richpe|cd|telf|impfuzzy)hash"
 )
 
 
@@ -51,12 +52,13 @@ def kind_called(name: str) -> DigestKind | Other | None:
     """What a column, tag or type called *name* holds, in any letter case and with any punctuation: a kind of digest
     that is matched, another kind of value about a file's content, or None for anything else."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    core = _AROUND.sub("", _AROUND.sub("", plain)) or plain
+    own = _BEFORE.sub("", plain)
+    core = _BEHIND.sub("", own)
     if core in _KINDS:
         return _KINDS[core]
-    if _SIMILARITY.search(plain):
-        return Other.SIMILARITY
-    return Other.UNSUPPORTED if _UNSUPPORTED.fullmatch(core) or _UNSUPPORTED.fullmatch(plain) else None
+    if any(map(_UNSUPPORTED.fullmatch, (core, own, plain))):
+        return Other.UNSUPPORTED
+    return Other.SIMILARITY if _SIMILARITY.search(plain) else None
 
 
 def kind_of_width(digits: int, declared: DigestKind | None) -> DigestKind | None:

@@ -18,7 +18,7 @@ from hashsieve.model import DigestKind
 
 __all__ = ["TSK_INDEX", "TskIndex"]
 
-_HEADER = re.compile(rb"0{40}0\|([^\r\n]{1,100})\r?\n")
+_HEADER = re.compile(rb"0{40}0\|([^\r\n]{1,100})[\r\n]")
 _ROW = re.compile(rb"([0-9A-Fa-f]{32}|[0-9A-Fa-f]{40})\|(\d{16})")
 _KINDS = {32: DigestKind.MD5, 40: DigestKind.SHA1}
 
