@@ -303,6 +303,18 @@ def test_spilled_names_are_no_refusal_where_a_tool_escapes_nothing(tmp_path: Pat
         assert read(write(tmp_path / "list", text))[1].refused == {"not-hex": 1}
 
 
+def test_more_spilled_lines_than_names_can_have_refuse_the_list(tmp_path: Path) -> None:
+    rows = [f"{md5(number)}  /a/{number}" for number in range(100)]
+    for garbage in (10, 11):
+        text = "\n".join([*rows, *["garbage"] * garbage]) + "\n"
+        path = write(tmp_path / "list", text)
+        if garbage == 10:
+            assert read(path)[1].dropped == {"spilled-name": 10}
+        else:
+            with pytest.raises(ListRefusedError, match="11 lines are no rows"):
+                read(path)
+
+
 @pytest.mark.parametrize(
     ("row", "digest"),
     [("osojazpiF6F7kZ2mtB1NmSD5YnM=  a", "a2ca236b3a6217a17b919da6b41d4d9920f96273"),

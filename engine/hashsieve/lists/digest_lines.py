@@ -33,7 +33,7 @@ from binascii import unhexlify
 from collections.abc import Iterator
 
 from hashsieve._lists import Rules
-from hashsieve.errors import ListCutShortError, ListFormatError
+from hashsieve.errors import ListCutShortError, ListFormatError, ListRefusedError
 from hashsieve.lists.build import new_record
 from hashsieve.lists.contract import Batch, FormatInfo, Job, PackedRows, excerpt
 from hashsieve.lists.digests import (
@@ -77,6 +77,7 @@ _PIECE = re.compile(rb" offset \d+-\d+$")
 _BY_CUSTOM = {32: DigestKind.MD5, 40: DigestKind.SHA1}
 _NAME_FOLLOWS = frozenset((b"", b"  ", b" *"))
 _SIZE_DIGITS = 19
+MOST_SPILLED = 10
 _CHECKSUM_DIGITS = 10  # below 2**32
 _WHOLE_WIDTHS = HEX_WIDTHS | UNSUPPORTED_WIDTHS
 
@@ -144,7 +145,7 @@ class _Rows:
         self._before: tuple[bytes, int] = (b"", 0)
         self._lines: list[bytes] = []
         self._first_number = 0
-        self._last_spilled = -1
+        self._last_spilled: bytes | None = None
         self._own_empty: set[DigestKind] = set()
         self._other_empty: dict[DigestKind, str] = {}
 
@@ -208,9 +209,16 @@ class _Rows:
             raise ListCutShortError(f"the last line, {number}, has no end and no whole digest: {excerpt(line)}")
 
     def finish(self) -> None:
-        """Raise :class:`ListFormatError` if the list is of another kind than it was read as."""
+        """Raise :class:`ListFormatError` if the list is of another kind than it was read as, and
+        :class:`ListRefusedError` if more lines are no rows than names can have spilled."""
         if self._open_line is not None:
             self._report.refuse(f"line {self._open_line[0]}", "no-digest", self._open_line[1])
+        spilled_count = self._report.dropped.get("spilled-name", 0)
+        if spilled_count > MOST_SPILLED and 100 * spilled_count > self._report.taken:
+            raise ListRefusedError(
+                f"{spilled_count} lines are no rows, more than {MOST_SPILLED} and more than 1 %: "
+                f"too many to be the rest of names with line feeds"
+            )
         for kind, other in self._other_empty.items():
             if kind not in self._own_empty:
                 raise ListFormatError(
@@ -238,7 +246,7 @@ class _Rows:
         if kind is not None:
             reason = "piecewise" if b" offset " in text and _PIECE.search(text) else why_bad(digest, kind.size_bytes)
         if kind is None or reason:
-            if not tag and not is_hex(digest) and self._has_spilled(number, text):
+            if not tag and not is_hex(digest) and self._has_spilled(number, line, text):
                 self._report.drop("spilled-name")
                 return None
             self._report.refuse(f"line {number}", reason or "not-hex", line)
@@ -261,18 +269,20 @@ class _Rows:
             return binascii.hexlify(base64.b32decode(digest.upper() + b"=" * (-len(digest) % 8)))
         return digest
 
-    def _has_spilled(self, number: int, text: bytes) -> bool:
-        """Whether the line *text*, which is no row, belongs to the name in the row before it."""
-        index = number - self._first_number
-        if index > 0:
-            before = self._lines[index - 1]
+    def _has_spilled(self, number: int, line: bytes, text: bytes) -> bool:
+        """Whether *line* (*text* without blanks around), which is no row, belongs to the name in the row before it."""
+        index = number - self._first_number - 1
+        while index >= 0 and not self._lines[index]:
+            index -= 1
+        if index >= 0:
+            before = self._lines[index]
         else:
             block, stop = self._before
-            before = block[block.rfind(self._end, 0, max(stop - 1, 0)) + 1 : max(stop - 1, 0)]
-        follows = self._last_spilled == number - 1 or bool(_NAMED_PATH.match(before))
+            before = block[:stop].rstrip(self._end).rpartition(self._end)[2]
+        follows = before == self._last_spilled or bool(_NAMED_PATH.match(before))
         if self._escapes or not follows or text.lower() in PLACEHOLDERS or _SEPARATED.match(text):
             return False
-        self._last_spilled = number
+        self._last_spilled = line
         return True
 
     def _joined(self, number: int, line: bytes) -> bytes:
@@ -357,8 +367,9 @@ def _parse(line: bytes) -> tuple[bytes, bytes, int | None]:
     if tag:
         # A missing digest leaves ") =" without the blank that was stripped.
         # OpenSSL has no blank behind the bracket.
-        end = b") = " if b") =" in body else b")= "
-        return tag[1], (body + b" ").rpartition(end)[2].strip() if end.strip() in body else b"", None
+        padded = body + b" "
+        start = max(padded.rfind(b") = ") + 4, padded.rfind(b")= ") + 3)
+        return tag[1], padded[start:].strip() if start > 3 else b"", None
     if line.startswith((b"  ", b" *")):
         return b"", b"", None  # a name with nothing before it
     separated = _SEPARATED.match(body)
@@ -378,7 +389,7 @@ def _has_shape(row: bytes) -> bool:
     if tag:
         return b") =" in row or b")= " in row
     words = row.split(None, 2)
-    if _BASE64.fullmatch(words[0]):
+    if _BASE64.fullmatch(words[0]) or (len(words[0]) in _BASE32_DIGITS.values() and _BASE32.fullmatch(words[0])):
         return True
     return is_hex(digest) and (
         len(digest) in _WHOLE_WIDTHS or (len(words) > 1 and words[0].isdigit() and words[1].isdigit())

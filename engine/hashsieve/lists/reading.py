@@ -48,6 +48,7 @@ from hashsieve.lists.misp_csv import MISP_CSV
 from hashsieve.lists.never import refuse_binary, refuse_text
 from hashsieve.lists.nsrl_text import NSRL_TEXT
 from hashsieve.lists.profiles import named_profile
+from hashsieve.lists.rhash import RHASH
 from hashsieve.lists.signal_lines import SIGNAL_LINES
 from hashsieve.lists.source import SAMPLE_BYTES, Source, decode_sample
 from hashsieve.lists.tsk_index import TSK_INDEX
@@ -78,6 +79,7 @@ _READERS: tuple[Reader, ...] = (
     WAZUH_CDB,
     IOC_LINES,
     SIGNAL_LINES,
+    RHASH,
     CSV,
     DIGEST_LINES,
 )
