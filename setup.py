@@ -34,6 +34,7 @@ CORE = {
     "_cpu": ["hs_cpu"],
     "_build": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
     "_lists": ["hs_text"],
+    "_lists_json": ["hs_json"],
     "_lookup": ["hs_cpu", "hs_os", "hs_sha256", "hs_bloom", "hs_sort", "hs_set"],
     "_scan": [
         "hs_cpu",
