@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hashsieve._lists_json import SeenIds
 from hashsieve.errors import Path
 
-__all__ = ["LatestStates", "Superseded", "instant"]
+__all__ = ["LatestStates", "State", "Superseded", "instant", "superseded_states"]
 
 MAX_FILTER_BYTES = 64 << 20
 IDS_A_PASS = 250_000
@@ -80,6 +80,29 @@ class LatestStates:
             self.seen.select(first, IDS_A_PASS)
             _compare(states(), replaced)
         return replaced
+
+
+State = tuple[str | None, str | int | None]
+"""The id of a record, and when it was changed: text in a form that :func:`instant` reads, or ns. None where missing."""
+
+
+def superseded_states(path: Path, states: Callable[[], Iterator[State]]) -> Superseded:
+    """The superseded records of the list at *path*; *states* passes over it and gives the state of every record."""
+    latest = LatestStates(path)
+    for key, time in states():
+        if key is not None and time is not None:
+            latest.seen.note_text(_bytes(key))
+
+    def repeated() -> Iterator[tuple[int, object, int | None]]:
+        for number, (key, time) in enumerate(states(), 1):
+            if key is not None and time is not None and latest.seen.has_text(_bytes(key)):
+                yield number, key, instant(time) if isinstance(time, str) else time
+
+    return latest.superseded(repeated)
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
 
 
 def _compare(states: Iterator[tuple[int, object, int | None]], replaced: Superseded) -> None:

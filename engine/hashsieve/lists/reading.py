@@ -37,21 +37,29 @@ from hashsieve.lists.contract import (
     RoleReader,
 )
 from hashsieve.lists.csv_table import CSV
+from hashsieve.lists.dfxml import DFXML
 from hashsieve.lists.digest_lines import DIGEST_LINES
 from hashsieve.lists.encase import ENCASE
 from hashsieve.lists.hashdeep import HASHDEEP
 from hashsieve.lists.hashkeeper import HASHKEEPER
+from hashsieve.lists.hashlookup import HASHLOOKUP
 from hashsieve.lists.icse import ICSE
 from hashsieve.lists.ilook import ILOOK
 from hashsieve.lists.ioc_lines import IOC_LINES
 from hashsieve.lists.misp_csv import MISP_CSV
+from hashsieve.lists.misp_json import MISP_JSON
+from hashsieve.lists.ncmec import NCMEC
 from hashsieve.lists.never import refuse_binary, refuse_text
+from hashsieve.lists.nsrl_sqlite import NSRL_SQLITE
 from hashsieve.lists.nsrl_text import NSRL_TEXT
 from hashsieve.lists.profiles import named_profile
 from hashsieve.lists.rhash import RHASH
 from hashsieve.lists.signal_lines import SIGNAL_LINES
+from hashsieve.lists.signals_json import SIGNALS_JSON
 from hashsieve.lists.source import SAMPLE_BYTES, Source, decode_sample
+from hashsieve.lists.stix import STIX
 from hashsieve.lists.tsk_index import TSK_INDEX
+from hashsieve.lists.tsk_kdb import TSK_KDB
 from hashsieve.lists.vics import VICS
 from hashsieve.lists.wazuh_cdb import WAZUH_CDB
 from hashsieve.lists.wrappers import STREAMS, wrapper_of, zip_beginning
@@ -67,13 +75,21 @@ _PROBLEMS_SHOWN = 5
 # In the order of detection: formats with a marker of their own first, the one recognised by the shape of rows last.
 _READERS: tuple[Reader, ...] = (
     VICS,
+    NCMEC,
+    DFXML,
+    STIX,
+    MISP_JSON,
+    SIGNALS_JSON,
+    HASHLOOKUP,
     HASHDEEP,
     NSRL_TEXT,
+    NSRL_SQLITE,
     ICSE,
     ILOOK,
     HASHKEEPER,
     MISP_CSV,
     TSK_INDEX,
+    TSK_KDB,
     ENCASE,
     CLAMAV,
     WAZUH_CDB,
