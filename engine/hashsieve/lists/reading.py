@@ -50,6 +50,7 @@ from hashsieve.lists.misp_csv import MISP_CSV
 from hashsieve.lists.misp_json import MISP_JSON
 from hashsieve.lists.ncmec import NCMEC
 from hashsieve.lists.never import refuse_binary, refuse_text
+from hashsieve.lists.nsrl_delta import NSRL_DELTA
 from hashsieve.lists.nsrl_sqlite import NSRL_SQLITE
 from hashsieve.lists.nsrl_text import NSRL_TEXT
 from hashsieve.lists.profiles import named_profile
@@ -84,6 +85,7 @@ _READERS: tuple[Reader, ...] = (
     HASHDEEP,
     NSRL_TEXT,
     NSRL_SQLITE,
+    NSRL_DELTA,
     ICSE,
     ILOOK,
     HASHKEEPER,

@@ -23,7 +23,18 @@ from hashsieve.lists.source import Source
 from hashsieve.lists.taking import RowTaker
 from hashsieve.model import DigestKind, Record
 
-__all__ = ["CACHE_KIB", "SQLITE_MAGIC", "Table", "columns_of", "names_of", "open_list", "problems", "table_batches"]
+__all__ = [
+    "CACHE_KIB",
+    "SQLITE_MAGIC",
+    "Table",
+    "allow",
+    "columns_of",
+    "harden",
+    "names_of",
+    "open_list",
+    "problems",
+    "table_batches",
+]
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 CACHE_KIB = 16 << 10
