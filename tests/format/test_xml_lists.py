@@ -17,7 +17,9 @@ PLAIN = ListOptions()
 NAMESPACE = "https://hashsharing.ncmec.org/hashsharing/v2"
 
 
-def entry(number: int, *, tag: str = "image", member: int = 42, time: str = "2026-01-02T03:04:05Z", **parts: str) -> str:
+def entry(
+    number: int, *, tag: str = "image", member: int = 42, time: str = "2026-01-02T03:04:05Z", **parts: str
+) -> str:
     """An entry; *parts* replace the classification, the fingerprints or the feedback."""
     parts = {"classification": "A1", "fingerprints": f"<md5>{md5(number)}</md5>", "feedback": ""} | parts
     inner = "".join(f"<{name}>{text}</{name}>" for name, text in parts.items())
@@ -139,8 +141,7 @@ def test_bad_digests_are_refused_and_universal_ones_dropped(tmp_path: Path) -> N
         lambda text: text.replace("UTF-8", "iso-8859-1").replace("Jane", "Jané").encode("latin-1"),
         lambda text: text.replace("\n", "\r\n").encode(),
         lambda text: text.replace(f' xmlns="{NAMESPACE}"', "").encode(),
-        lambda text: text.replace(' xmlns=', ' xmlns:h=').replace("</", "</h:").replace("<h:", "<h:").encode()
-        if False else text.replace("<image>", "<IMAGE>").replace("</image>", "</IMAGE>").encode(),
+        lambda text: text.replace("<image>", "<IMAGE>").replace("</image>", "</IMAGE>").encode(),
     ],
 )  # fmt: skip
 def test_encodings_namespaces_and_letter_case_make_no_difference(tmp_path: Path, writing: Any) -> None:
@@ -214,8 +215,8 @@ def test_dfxml_gives_digests_of_whole_files_and_sizes(tmp_path: Path) -> None:
     text = dfxml(
         f"<filesize>14</filesize><hashdigest type='MD5'>{md5(1)}</hashdigest>"
         f"<hashdigest type='SHA256'>{sha256(1)}</hashdigest>",
-        f"<byte_runs><byte_run><hashdigest type='md5'>{md5(9)}</hashdigest></byte_run></byte_runs><filesize>x</filesize>"
-        f"<hashdigest type='sha1'>{sha1(2).upper()}</hashdigest>",
+        f"<byte_runs><byte_run><hashdigest type='md5'>{md5(9)}</hashdigest></byte_run></byte_runs>"
+        f"<filesize>x</filesize><hashdigest type='sha1'>{sha1(2).upper()}</hashdigest>",
         "<name_type>d</name_type>",
         f"<md5>{md5(3)}</md5><hashdigest type='tlsh'>T1</hashdigest>",
         f"<hashdigest type='md5'>{md5(4)[:30]}</hashdigest>",

@@ -82,7 +82,7 @@ def _parts(source: Source, job: Job | None) -> Iterator[tuple[int, MispAttribute
     from hashsieve.lists.json_records import MispAttribute, MispObject
 
     counts = [0, 0]
-    for number, (path, flags, raw) in enumerate(json_values(source, _PATHS, _WHAT), 1):
+    for number, (path, flags, raw) in enumerate(json_values(source, _PATHS, _WHAT, many=True), 1):
         is_object = path & 1
         counts[is_object] += 1
         position = f"{'object' if is_object else 'attribute'} {counts[is_object]}"

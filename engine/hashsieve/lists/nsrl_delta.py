@@ -50,7 +50,7 @@ _IN_SAMPLE = re.compile(
     + r"(?:(?:BEGIN|PRAGMA)[^;]*;"
     + _SKIP
     + r")*(?:(?:INSERT|REPLACE)(?:\s+OR\s+\w+)?\s+INTO|UPDATE|DELETE\s+FROM)\s+"
-    r"[\"`\[]?(\w+)",
+    r"(?:\"?main\"?\.)?[\"`\[]?(\w+)",
     re.IGNORECASE | re.DOTALL,
 )
 _NAME = re.compile(r"RDS_(\d{4}\.\d\d\.\d+)_(.+?)_delta\.sql", re.IGNORECASE)

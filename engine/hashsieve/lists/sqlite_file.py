@@ -164,7 +164,8 @@ def table_batches(database: sqlite3.Connection, table: Table, job: Job) -> Itera
     allow(database, allowed)
     rows = _Rows(job, table)
     selected = ", ".join(f'"{name}"' for name in wanted)
-    cursor = database.execute(f'SELECT {selected} FROM "{table.name}" {table.where}')
+    # Not by an index: a damaged one may lack rows, and the order is that of the file.
+    cursor = database.execute(f'SELECT {selected} FROM "{table.name}" NOT INDEXED {table.where}')
     number = 1
     while batch := cursor.fetchmany(_ROWS):
         yield from rows.batches(number, batch)
