@@ -192,6 +192,7 @@ static void end_key(hs_json *j, const uint8_t *buf, size_t end) {
     size_t bytes = end - j->key_start;
     j->in_key = 0;
     j->member = -1;
+    j->member_start = end + 1; /* until the value comes, if it does */
     j->key_node = -1;
     if (j->escaped) j->value.flags |= HS_JSON_ODD_NAME;
     for (int i = bytes < 32 && j->lengths >> bytes & 1 ? 0 : j->member_count; i < j->member_count; i++) {

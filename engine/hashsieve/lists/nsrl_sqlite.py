@@ -7,6 +7,7 @@ in a package. The list names files of published software, so it is known-good by
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NSRL_SQLITE", "NsrlSqlite", "nsrl_table"]
 
+_NAME = re.compile(r"RDS_\d{4}\.\d\d\..*\.db", re.IGNORECASE)
 _KINDS = (("md5", DigestKind.MD5), ("sha1", DigestKind.SHA1), ("sha256", DigestKind.SHA256))
 
 
@@ -43,12 +45,17 @@ class NsrlSqlite:
         return None
 
     def recognise_binary(self, sample: bytes, name: str) -> str | None:
-        """An SQLite database whose schema names the digests and the package of a file."""
+        """An SQLite database whose schema names the digests and the package of a file, or with a release's name.
+
+        The sample may end before a long schema does.
+        """
         if not sample.startswith(SQLITE_MAGIC):
             return None
         names = names_of(sample)
         if {b"sha256", b"sha1", b"md5"} <= names and (b"package_id" in names or b"package_object" in names):
             return "an SQLite database with the tables of NSRL RDS 3"
+        if _NAME.match(name):
+            return "an SQLite database with the name of an NSRL RDS 3 release"
         return None
 
     def read(self, source: Source, job: Job) -> Iterator[Batch]:

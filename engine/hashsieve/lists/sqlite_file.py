@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,8 @@ _ROWS = 2048
 _MAX_VALUE_BYTES = 1 << 20
 _NAMES_IN_SAMPLE = 64 << 10
 
+_WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
 Row = tuple[object, ...]
 
 
@@ -58,8 +61,7 @@ class Table:
 
 def names_of(sample: bytes) -> set[bytes]:
     """Words in the first pages of a database, where the schema stands; for telling databases apart."""
-    words = sample[:_NAMES_IN_SAMPLE].replace(b"(", b" ").replace(b",", b" ").replace(b'"', b" ").replace(b"\0", b" ")
-    return {word.lower() for word in words.split() if len(word) < 64}
+    return {word.lower() for word in _WORD.findall(sample[:_NAMES_IN_SAMPLE])}
 
 
 @contextlib.contextmanager

@@ -30,12 +30,14 @@ class TskKdb:
         return None
 
     def recognise_binary(self, sample: bytes, name: str) -> str | None:
-        """An SQLite database whose schema names the tables of the Sleuth Kit."""
+        """An SQLite database whose schema names the tables of the Sleuth Kit, or with the name of a .kdb."""
         if not sample.startswith(SQLITE_MAGIC):
             return None
         names = names_of(sample)
         if {b"db_properties", b"hashes", b"md5", b"sha2_256"} <= names:
             return "an SQLite database with the tables of a Sleuth Kit .kdb"
+        if name.lower().endswith(".kdb"):
+            return "an SQLite database with the name of a Sleuth Kit .kdb"
         return None
 
     def read(self, source: Source, job: Job) -> Iterator[Batch]:
