@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from list_files import UK, US, hexes, md5, medium, read, sha1, sha256, vics, write, write_json
 
-from hashsieve.errors import ListCutShortError, ListEmptyError, ListFormatError, UsageError
-from hashsieve.lists import ListOptions, detect, latest
+from hashsieve.errors import ListCutShortError, ListEmptyError, ListError, ListFormatError, UsageError
+from hashsieve.lists import ListOptions, detect, latest, read_list, vics_records
 from hashsieve.lists import vics as vics_reader
 from hashsieve.model import DigestKind, Listing, Record, Role
 
@@ -417,6 +419,54 @@ def test_the_order_of_members_makes_no_difference(tmp_path: Path) -> None:
     records, _ = read(write_json(tmp_path / "list", {"value": media, "@odata.context": US}), PLAIN)
     assert records == read(write_json(tmp_path / "list", vics(map(dict, media))), PLAIN)[0]
     assert {record.listing.role for record in records} == {Role.KNOWN_BAD}
+
+
+ODD_VALUES = st.one_of(
+    st.none(), st.integers(-5, 2**64), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=5),
+    st.sampled_from(["", " ", "0", "007", "12", " 12", "1e3", "N/A", "é", "a\\b", "x" * 201, "true", "\U0001f600"]),
+)  # fmt: skip
+ODD_DIGESTS = st.one_of(
+    ODD_VALUES,
+    st.integers(0, 50).flatmap(lambda n: st.sampled_from([md5(n), md5(n).upper(), sha1(n), sha256(n), f" {md5(n)}"])),
+    st.sampled_from(["0" * 32, "f" * 40, "d41d8cd98f00b204e9800998ecf8427e", "g" * 32, md5(1)[:31]]),
+)
+ODD_MEDIUM = st.fixed_dictionaries(
+    {},
+    optional={
+        "MediaID": ODD_VALUES, "Category": ODD_VALUES, "MediaSize": ODD_VALUES, "MD5": ODD_DIGESTS, "SHA1": ODD_DIGESTS,
+        "SHA256": ODD_DIGESTS,
+        "AlternativeHashes": st.sampled_from([None, [], [{"HashName": "MD5", "HashValue": md5(3)}]]),
+        "PhotoDNA": st.sampled_from([None, "", "AAAA"]), "Other": ODD_VALUES,
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    media=st.lists(st.one_of(ODD_MEDIUM, st.builds(medium, st.integers(0, 9))), max_size=6), ascii_only=st.booleans()
+)
+def test_the_native_reader_and_the_one_in_python_agree(
+    tmp_path: Path, media: list[dict[str, Any]], ascii_only: bool
+) -> None:
+    def result(document: Any) -> Any:
+        path = write_json(tmp_path / "list", document, ensure_ascii=ascii_only)
+        reading = read_list(path, dataclasses.replace(PLAIN, format="vics"))
+        try:
+            records = list(reading)
+        except ListError as error:
+            return type(error), reading.report.dropped
+        return records, reading.report
+
+    # Names in another case take the way through Python.
+    assert result(vics(media)) == result(recased(vics(media), str.swapcase))
+
+
+def test_a_name_without_a_value_is_malformed_wherever_it_stands(tmp_path: Path) -> None:
+    good = ", ".join(json.dumps(medium(number)) for number in range(20_000))
+    for name in vics_records.MEMBERS:
+        text = f'{{"@odata.context": "{US}", "value": [{good}, {{"{name}", "a": 1}}, {{"{name}"}}]}}'
+        records, report = read(write(tmp_path / "list", text), PLAIN)
+        assert (len(records), report.refused) == (20_000, {"malformed-record": 2})
 
 
 @pytest.mark.parametrize("early", ["2020-01-02T03:04:05.1234567Z", "2020-01-02", "/Date(1500000000000)/"])
