@@ -101,7 +101,7 @@ class ListReport:
     one good digest is refused for the bad one and taken for the good one. ``dropped`` counts single digests left out on
     purpose (universal values, kinds that are not matched) and lines that are no rows. ``path`` and ``source`` are
     escaped for showing. ``detail`` says in words what the file declared about itself, such as its version. ``member``
-    is the member of an archive that is being read.
+    is the member of an archive that is being read. ``warned`` counts what was taken and should perhaps not be listed.
     """
 
     path: str
@@ -114,6 +114,7 @@ class ListReport:
     problems: list[Problem] = field(default_factory=list)
     detail: str = ""
     member: str = ""
+    warned: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, position: str, reason: str, text: bytes | str) -> None:
         """Count one bad row; the first ones are kept with *position* and an excerpt of *text*."""
@@ -136,6 +137,7 @@ class ListReport:
             "taken": self.taken,
             "refused": dict(self.refused),
             "dropped": dict(self.dropped),
+            "warned": dict(self.warned),
         }
 
 
