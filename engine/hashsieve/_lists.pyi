@@ -7,7 +7,11 @@ do not fit.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import final
+from typing import TypeVar, final
+
+from typing_extensions import Buffer
+
+_Record = TypeVar("_Record")
 
 SIZE_COLUMN: int
 """The place of a column that holds the size."""
@@ -48,3 +52,16 @@ class Rules:
 
 def count_known(rows: bytes, row_bytes: int, offset: int, digest_bytes: int, known: Collection[bytes]) -> int:
     """How many of the packed *rows* of *row_bytes* hold, at *offset*, one of the *known* digests of *digest_bytes*."""
+
+def records(
+    record_type: type[_Record],
+    kinds: tuple[tuple[str, int], ...],
+    digests: bytes,
+    sizes: Buffer | None,
+    listing: object,
+    start: int,
+    stop: int,
+) -> list[_Record]:
+    """The packed rows *start* to *stop* as objects of *record_type* (a frozen data class with the fields of
+    :class:`hashsieve.Record`), set past its own ``__setattr__``. *kinds*: name and length in bytes of each digest of a
+    row. *sizes*: native int64, 0 for none; None where no row has one."""

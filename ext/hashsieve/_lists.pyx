@@ -8,8 +8,10 @@ from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize, PyBytes_
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cimport cython
-
 cimport hashsieve.core as core
+
+cdef extern from "Python.h":
+    int PyObject_GenericSetAttr(object o, object name, object value) except -1
 
 SIZE_COLUMN = core.HS_TEXT_SIZE
 MAX_COLUMNS = core.HS_TEXT_MAX_COLUMNS
@@ -152,3 +154,40 @@ def count_known(bytes rows not None, size_t row_bytes, size_t offset, size_t dig
     with nogil:
         found = core.hs_text_count_known(data, count, row_bytes, offset, digest_bytes, wanted, known_count)
     return found
+
+
+def records(type record_type not None, tuple kinds not None, bytes digests not None, sizes, object listing,
+            uint64_t start, uint64_t stop):
+    """The packed rows *start* to *stop* as objects of *record_type*, whose fields are set as its own constructor would.
+
+    *kinds*: (name, length in bytes) of each digest in a row. *sizes*: native int64, 0 for none, or None for no sizes.
+    """
+    cdef uint64_t row_bytes = 0, row, at
+    cdef list out = []
+    cdef dict named
+    cdef const uint8_t *data = <const uint8_t *>PyBytes_AsString(digests)
+    cdef const int64_t[::1] size_of
+    cdef bint sized = sizes is not None
+    cdef object record, name
+    cdef uint64_t digest_bytes
+    for name, digest_bytes in kinds:
+        row_bytes += digest_bytes
+    if row_bytes == 0 or start > stop or stop > PyBytes_Size(digests) // row_bytes:
+        raise ValueError("the rows do not lie within the digests")
+    if sized:
+        size_of = sizes
+        if size_of.shape[0] < <int64_t>stop:
+            raise ValueError("fewer sizes than rows")
+    for row in range(start, stop):
+        named = {}
+        at = row * row_bytes
+        for name, digest_bytes in kinds:
+            named[name] = PyBytes_FromStringAndSize(<const char *>data + at, digest_bytes)
+            at += digest_bytes
+        record = record_type.__new__(record_type)
+        PyObject_GenericSetAttr(record, "digests", named)
+        PyObject_GenericSetAttr(record, "size_bytes", size_of[row] if sized and size_of[row] else None)
+        PyObject_GenericSetAttr(record, "listing", listing)
+        PyObject_GenericSetAttr(record, "op", "add")
+        out.append(record)
+    return out

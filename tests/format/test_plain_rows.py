@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,11 @@ ODD_LINES = [
     b"F" * 32, b"MD5 (a) = " + md5(8).encode(), sha1(9).encode(), sha1(9).encode() + b"  name",
     b"12  " + md5(9).encode() + b"  sized", b"31d6cfe0d16ae931b73c59d7e0c089c0", md5(9).encode() + b"  \xff\xfe",
 ]  # fmt: skip
+
+
+def sizes(*values: int) -> memoryview[int]:
+    """Sizes as packed rows have them."""
+    return memoryview(array("q", values).tobytes()).cast("q")
 
 
 def told(path: Path, options: object) -> tuple[object, object]:
@@ -187,7 +193,7 @@ def test_rows_of_other_formats_are_told_as_without_the_native_part(
 
 def test_packed_rows_stand_for_their_records() -> None:
     kinds = (DigestKind.MD5, DigestKind.SHA1)
-    rows = PackedRows(kinds, b"m" * 16 + b"s" * 20 + b"n" * 16 + b"t" * 20, LISTING, [5, 0])
+    rows = PackedRows(kinds, b"m" * 16 + b"s" * 20 + b"n" * 16 + b"t" * 20, LISTING, sizes(5, 0))
     records = [
         Record({"md5": b"m" * 16, "sha1": b"s" * 20}, 5, LISTING),
         Record({"md5": b"n" * 16, "sha1": b"t" * 20}, None, LISTING),
