@@ -49,6 +49,19 @@ def damage(quick: bool, save: Path) -> list[str]:
     return [f"damaged sets: {out.splitlines()[-1] if out else 'no output'}"]
 
 
+def lists(quick: bool, save: Path) -> list[str]:
+    """Rows of hash lists a second."""
+    how = ["--rows", "200000", "--rounds", "3"] if quick else ["--rows", "3000000", "--out", str(save)]
+    out = run("bench/lists.py", *how)
+    return [f"lists: {line.strip()}" for line in out.splitlines() if "promised" in line or "FAILED" in line]
+
+
+def damaged_lists(quick: bool, save: Path) -> list[str]:
+    """No damaged list makes a reader do anything but read or refuse it."""
+    out = run("tests/format/fuzz_lists.py", "--seconds", "2" if quick else "120", "--seed", "7")
+    return [f"damaged lists: {line.strip()}" for line in out.splitlines() or ["no output"]]
+
+
 def scans(quick: bool, save: Path) -> list[str]:
     """Whole scans beside peers, and the other questions about scans."""
     how = ["--small", "--rounds", "1"] if quick else ["--all", "--rounds", "5", "--home-scale", "0.25"]
@@ -108,7 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     options.save.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
-    for check in (matches_of_a_real_tree, lookups, damage, memory, kernels, scans, portable):
+    for check in (matches_of_a_real_tree, lookups, damage, lists, damaged_lists, memory, kernels, scans, portable):
         for line in check(options.quick, options.save):
             print(line, flush=True)
             lines.append(line)

@@ -47,7 +47,6 @@ def test_a_record_holds_the_digest_and_the_listing_and_no_name(tmp_path: Path) -
         "taken": 1,
         "refused": {},
         "dropped": {},
-        "warned": {},
     }
 
 

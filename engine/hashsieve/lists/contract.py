@@ -130,8 +130,8 @@ class ListReport:
         self.dropped[reason] = self.dropped.get(reason, 0) + count
 
     def to_json(self) -> dict[str, object]:
-        """The object that stands for this list in the output of ``compile --json``."""
-        return {
+        """The object that stands for this list in the output of ``compile --json``; ``warned`` only if there is any."""
+        facts: dict[str, object] = {
             "path": self.path,
             "format": self.format,
             "role": self.role,
@@ -139,8 +139,10 @@ class ListReport:
             "taken": self.taken,
             "refused": dict(self.refused),
             "dropped": dict(self.dropped),
-            "warned": dict(self.warned),
         }
+        if self.warned:
+            facts["warned"] = dict(self.warned)
+        return facts
 
 
 @dataclass(frozen=True, slots=True)
