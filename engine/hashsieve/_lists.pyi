@@ -15,6 +15,8 @@ _Record = TypeVar("_Record")
 
 SIZE_COLUMN: int
 """The place of a column that holds the size."""
+EMPTY_COLUMN: int
+"""The place of a column that is empty in a plain row."""
 MAX_COLUMNS: int
 """Most columns of a row that are looked at."""
 
@@ -47,7 +49,8 @@ class Rules:
         self, text: bytes, start: int, left: Sequence[tuple[int, int]], right: Sequence[tuple[int, int]]
     ) -> tuple[bytes, bytes, int]:
         """Rows of cells between commas, in quotes or not, with free text in the middle: *left* columns are found from
-        the left, *right* ones from the right, each as in :meth:`sized_rows` or ``(0, SIZE_COLUMN)``. Sizes are 0 where
+        the left, *right* ones from the right, each as in :meth:`sized_rows` ``(0, SIZE_COLUMN)`` or
+        ``(0, EMPTY_COLUMN)``. Sizes are 0 where
         there is no column of them. A row with an empty digest is not plain."""
 
 def count_known(rows: bytes, row_bytes: int, offset: int, digest_bytes: int, known: Collection[bytes]) -> int:

@@ -221,6 +221,7 @@ static int split_cell(const hs_text_rules *rules, const uint8_t *cell, size_t ce
     if (column->digest_bytes)
         return cell_bytes == 2 * column->digest_bytes &&
                column_digest(rules, cell, out + column->offset, column->digest_bytes);
+    if (column->offset == HS_TEXT_EMPTY) return cell_bytes == 0;
     if (column->offset != HS_TEXT_SIZE) return 1;
     size_t at = 0;
     int64_t size = cell_bytes ? size_at(cell, cell_bytes, &at) : 0;

@@ -50,8 +50,8 @@ uint64_t hs_text_keyed_lines(const hs_text_rules *rules, const uint8_t *text, si
 
 /* Rows of cells between commas, in quotes or not, of which a free text in the middle may hold anything: the first
  * `left_count` columns are found from the left, the last `right_count` from the right. `offset` is HS_TEXT_SIZE for the column
- * that holds the size, or there is none. As above. */
-enum { HS_TEXT_SIZE = 0xffff };
+ * that holds the size, if there is one, and HS_TEXT_EMPTY for one that says something where it is not empty. As above. */
+enum { HS_TEXT_SIZE = 0xffff, HS_TEXT_EMPTY = 0xfffe };
 uint64_t hs_text_split_rows(const hs_text_rules *rules, const uint8_t *text, size_t length, const hs_text_column *columns,
                             unsigned left_count, unsigned right_count, unsigned row_bytes, uint8_t *out,
                             int64_t *sizes_bytes, uint64_t max_rows, size_t *used);

@@ -14,6 +14,7 @@ cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object o, object name, object value) except -1
 
 SIZE_COLUMN = core.HS_TEXT_SIZE
+EMPTY_COLUMN = core.HS_TEXT_EMPTY
 MAX_COLUMNS = core.HS_TEXT_MAX_COLUMNS
 
 
@@ -103,7 +104,7 @@ cdef class Rules:
 
     def split_rows(self, bytes text not None, uint64_t start, left not None, right not None):
         """The same of rows that are split at commas, *left* columns from the left and *right* ones from the right; (0,
-        SIZE_COLUMN) is the size."""
+        SIZE_COLUMN) is the size, (0, EMPTY_COLUMN) has to be empty."""
         return self.rows_of(text, start, [*left, *right], len(left), True)
 
     cdef tuple rows_of(self, bytes text, uint64_t start, columns, unsigned left_count, bint split):

@@ -339,7 +339,7 @@ cdef extern from "hs_text.h" nogil:
                                 const hs_text_column *columns, unsigned column_count, unsigned row_bytes, uint8_t *out,
                                 int64_t *sizes_bytes, uint64_t max_rows, size_t *used)
     enum:
-        HS_TEXT_SIZE
+        HS_TEXT_SIZE, HS_TEXT_EMPTY
     uint64_t hs_text_tagged_lines(const hs_text_rules *rules, const uint8_t *text, size_t length, const uint8_t *tag,
                                   size_t tag_bytes, unsigned digest_bytes, uint8_t *out, uint64_t max_rows, size_t *used)
     uint64_t hs_text_keyed_lines(const hs_text_rules *rules, const uint8_t *text, size_t length, unsigned digest_bytes,

@@ -7,10 +7,11 @@ cells are taken off.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from hashsieve._lists import MAX_COLUMNS, SIZE_COLUMN, Rules
+from hashsieve._lists import EMPTY_COLUMN, MAX_COLUMNS, SIZE_COLUMN, Rules
 from hashsieve.errors import ListCutShortError, ListFormatError
 from hashsieve.lists.contract import Batch, Job, PackedRows, excerpt
 from hashsieve.lists.digests import UNIVERSAL, size_of, why_bad
@@ -18,10 +19,11 @@ from hashsieve.lists.lines import line_end, read_rows
 from hashsieve.lists.source import Source, decode_sample
 from hashsieve.lists.tables import cells_of
 from hashsieve.lists.taking import RowTaker
-from hashsieve.model import KINDS, DigestKind, Listing, Record
+from hashsieve.model import KINDS, DigestKind, Listing, Record, Role
 
 __all__ = ["SplitColumns", "split_header", "split_records"]
 
+_MAX_CODE_CHARS = 20
 _FINE = (None, "empty-value")
 
 
@@ -38,10 +40,14 @@ class SplitColumns:
     size: int | None
     others: int
     """Columns of digests that are not matched."""
+    code: int | None = None
+    """A column that is mostly empty and else says what kind of file it is: the category."""
 
 
-def split_header(names: Sequence[str], texts: frozenset[str], kinds: dict[str, DigestKind], size: str) -> SplitColumns:
-    """The columns of a header of *names*: free *texts*, *kinds* of digests by name, and the name of the *size*."""
+def split_header(
+    names: Sequence[str], texts: frozenset[str], kinds: dict[str, DigestKind], size: str, code: str = ""
+) -> SplitColumns:
+    """The columns of a header of *names*: free *texts*, *kinds* of digests by name, the names of *size* and *code*."""
     places = [index for index, name in enumerate(names) if name in texts]
     first, last = (places[0], places[-1]) if places else (len(names), len(names) - 1)
 
@@ -50,7 +56,9 @@ def split_header(names: Sequence[str], texts: frozenset[str], kinds: dict[str, D
             return index
         return index - len(names) if index > last else None
 
-    digests, others, size_place = [], 0, None
+    digests, others = [], 0
+    size_place: int | None = None
+    code_place: int | None = None
     for index, name in enumerate(names):
         at = place(index)
         if at is None:
@@ -59,24 +67,31 @@ def split_header(names: Sequence[str], texts: frozenset[str], kinds: dict[str, D
             digests.append((at, kinds[name]))
         elif name == size:
             size_place = at
+        elif name == code:
+            code_place = at
         elif "sha" in name.lower() or name in ("MD4", "CRC32"):
             others += 1
-    return SplitColumns(len(names), first, len(names) - 1 - last, tuple(digests), size_place, others)
+    return SplitColumns(len(names), first, len(names) - 1 - last, tuple(digests), size_place, others, code_place)
 
 
-def split_records(source: Source, job: Job, columns: SplitColumns, header: bytes) -> Iterator[Batch]:
-    """The records of all rows behind the line *header*, which may come again where lists were joined.
+def split_records(
+    source: Source, job: Job, columns: SplitColumns, header: bytes, codes: Mapping[str, Role] = MappingProxyType({})
+) -> Iterator[Batch]:
+    """The records of all rows behind the line *header*, which may come again where lists were joined. *codes* gives the
+    role that a row of a code has at most.
 
     Raises :class:`ListCutShortError` for a last row that has no end and is not whole.
     """
     end = line_end(decode_sample(source.sample()))
-    yield from read_rows(source.chunks(), end, _Rows(job, end, columns, header))
+    yield from read_rows(source.chunks(), end, _Rows(job, end, columns, header, codes))
 
 
 class _Rows:
     """The rows of one reading."""
 
-    def __init__(self, job: Job, end: bytes, columns: SplitColumns, header: bytes) -> None:
+    def __init__(self, job: Job, end: bytes, columns: SplitColumns, header: bytes, codes: Mapping[str, Role]) -> None:
+        self._codes = codes
+        self._role = job.role
         self._taker = RowTaker(job)
         self._report = job.report
         self._columns = columns
@@ -119,7 +134,8 @@ class _Rows:
                 continue
             if columns.others:
                 self._report.drop("unsupported-kind", columns.others)
-            record = taker.record(f"line {line_number}", line, digests, self._size(line))
+            listing = self._coded(line)
+            record = taker.record(f"line {line_number}", line, digests, self._size(line), listing=listing)
             if record is not None:
                 records.append(record)
         return records
@@ -155,6 +171,14 @@ class _Rows:
             found.append((kind, cell))
         return found
 
+    def _coded(self, line: bytes) -> Listing | None:
+        """The listing of a row with a code; None for that of the whole list."""
+        code = (self._cell(line, self._columns.code) if self._columns.code is not None else None) or b""
+        text = code.decode("latin-1")
+        if not text or len(text) > _MAX_CODE_CHARS:
+            return None
+        return self._taker.listing(self._codes.get(text, self._role), text)
+
     def _size(self, line: bytes) -> int | None:
         cell = self._cell(line, self._columns.size) if self._columns.size is not None else None
         return size_of(cell) if cell is not None else None
@@ -172,4 +196,6 @@ def _packed(
         (left if place >= 0 else right)[place] = (kind.size_bytes, offset)
     if columns.size is not None:
         (left if columns.size >= 0 else right)[columns.size] = (0, SIZE_COLUMN)
+    if columns.code is not None:
+        (left if columns.code >= 0 else right)[columns.code] = (0, EMPTY_COLUMN)
     return kinds, left, right
