@@ -63,6 +63,19 @@ def replacements(quick: bool, save: Path) -> list[str]:
     return [f"replaced sets: {out}"]
 
 
+def lists(quick: bool, save: Path) -> list[str]:
+    """Rows of hash lists a second."""
+    how = ["--rows", "200000", "--rounds", "3"] if quick else ["--rows", "3000000", "--out", str(save)]
+    out = run("bench/lists.py", *how)
+    return [f"lists: {line.strip()}" for line in out.splitlines() if "promised" in line or "FAILED" in line]
+
+
+def damaged_lists(quick: bool, save: Path) -> list[str]:
+    """No damaged list makes a reader do anything but read or refuse it."""
+    out = run("tests/format/fuzz_lists.py", "--seconds", "2" if quick else "120", "--seed", "7")
+    return [f"damaged lists: {line.strip()}" for line in out.splitlines() or ["no output"]]
+
+
 def scans(quick: bool, save: Path) -> list[str]:
     """Whole scans beside peers, and the other questions about scans."""
     how = ["--small", "--rounds", "1"] if quick else ["--all", "--rounds", "5", "--home-scale", "0.25"]
@@ -142,6 +155,8 @@ def main() -> None:
         matches_of_a_real_tree,
         lookups,
         damage,
+        lists,
+        damaged_lists,
         every_size,
         replacements,
         memory,
