@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .lines import ZERO_CHAIN, Bad, Head, Line, first_seq_of, next_key
+from .lines import ZERO_CHAIN, Bad, Head, KeyState, Line, first_seq_of, next_key
 
-__all__ = ["Break", "Chain"]
+__all__ = ["Break", "Chain", "bad_break"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Break:
     @property
     def name(self) -> str:
         """The same for the same break at every start, so that it is reported once."""
-        if self.what == "missing":  # the same wherever it is noticed
-            return f"missing:{self.seq}:{self.last_seq}"
+        if self.what in ("missing", "key-lost"):  # the same wherever it is noticed
+            return f"{self.what}:{self.seq}:{self.last_seq}"
         place = (self.segment, self.offset, self.length_bytes, self.seq, self.last_seq)
         return ":".join([self.what, *("" if part is None else str(part) for part in place)])
 
@@ -48,6 +48,12 @@ class Break:
         )  # fmt: skip
 
 
+def bad_break(bad: Bad) -> Break:
+    """A stretch of bytes as a break."""
+    text = f"{bad.length_bytes} bytes that are no record: {bad.why}"
+    return Break("bytes", text, bad.segment, bad.offset, bad.length_bytes)
+
+
 @dataclass(slots=True)
 class Chain:
     """Takes every piece of every segment in order and collects breaks.
@@ -66,7 +72,8 @@ class Chain:
     journal: str | None = None
     recorded: set[str] = field(default_factory=set)
     retired: dict[int, str] = field(default_factory=dict)
-    _first: Line | None = None
+    _lowest: Line | None = None
+    _jumps: dict[int, Line] = field(default_factory=dict)
     _at: Line | None = None
     _key_seq: int = 1
     _tail: Bad | None = None
@@ -91,13 +98,7 @@ class Chain:
         """A bad stretch that something follows is damage; only the very last one may be a torn tail."""
         if self._tail is not None:
             bad, self._tail = self._tail, None
-            self._bad(bad)
-
-    def _bad(self, bad: Bad) -> None:
-        self.breaks.append(
-            Break("bytes", f"{bad.length_bytes} bytes that are no record: {bad.why}", bad.segment, bad.offset,
-                  bad.length_bytes)
-        )  # fmt: skip
+            self.breaks.append(bad_break(bad))
 
     def _break(self, what: str, text: str, line: Line, seq: int | None = None, last_seq: int | None = None) -> None:
         self.breaks.append(
@@ -111,13 +112,16 @@ class Chain:
             return False
         self._seen.add(line.seq)
         self.count += 1
+        if self._lowest is None or line.seq < self._lowest.seq:
+            self._lowest = line
         if before is None:
-            self._first = line
+            pass
         elif line.seq == before.seq + 1:
             if line.prev != before.mac:
                 self._break("chain", f"record {line.seq} does not follow from record {before.seq} as it stands", line)
         elif line.seq > before.seq:
-            self._gap(before.seq + 1, line.seq - 1, line)
+            # What was jumped over may stand elsewhere; that is known at the end.
+            self._jumps[line.seq] = line
         else:
             self._break("order", f"record {line.seq} stands behind record {before.seq}", line)
         self._at = line
@@ -126,6 +130,25 @@ class Chain:
         self._read_system(line)
         self._check_mac(line)
         return True
+
+    def _follows(self, tail: Bad, last_seq: int) -> bool:
+        """Does that bad stretch stand where the record after the last one would?"""
+        at = self._at
+        if at is not None and tail.segment == at.segment:
+            return at.seq == last_seq and tail.offset == at.offset + len(at.raw) + 1
+        return tail.offset == 0 and first_seq_of(tail.segment) == last_seq + 1
+
+    def _find_missing(self) -> None:
+        before = None
+        for seq in sorted(self._seen):
+            if before is not None and seq > before + 1:
+                line = self._jumps.get(seq)
+                if line is not None:
+                    self._gap(before + 1, seq - 1, line)
+                else:
+                    text = f"records {before + 1} to {seq - 1} are missing"
+                    self.breaks.append(Break("missing", text, seq=before + 1, last_seq=seq - 1))
+            before = seq
 
     def _gap(self, first: int, last: int, line: Line) -> None:
         missing = f"record {first} is" if first == last else f"records {first} to {last} are"
@@ -160,17 +183,18 @@ class Chain:
         if not line.made_with(self.key):
             self._break("mac", f"the mac of record {line.seq} was not made with the journal's key", line)
 
-    def finish(self, head: Head | None) -> None:
-        """The two ends: what stands before the first line and behind the last one."""
+    def finish(self, head: Head | None, state: KeyState | None = None) -> None:
+        """The two ends: what stands before the first line and behind the last one; *state* is the stored key."""
         last_seq = self.last.seq if self.last is not None else 0
         tail, self._tail = self._tail, None
         if tail is not None:
             # Nothing acknowledged is missing: the bytes are what a killed writer left, or were never a record.
-            if head is not None and head.seq <= last_seq:
+            if head is not None and head.seq <= last_seq and self._follows(tail, last_seq):
                 self.torn = tail
             else:
-                self._bad(tail)
-        first = self._first
+                self.breaks.append(bad_break(tail))
+        self._find_missing()
+        first = self._lowest
         if first is not None:
             if first.seq == 1:
                 if first.prev != ZERO_CHAIN:
@@ -191,19 +215,30 @@ class Chain:
             )  # fmt: skip
         elif self.last is not None and last_seq == head.pending_seq and head.pending_chain != self.last.mac:
             self._break("head", f"the head names another record {last_seq} than there is", self.last)
-        self._check_head_mac(head)
+        self._check_head_mac(head, state)
 
-    def _check_head_mac(self, head: Head) -> None:
+    def _check_head_mac(self, head: Head, state: KeyState | None) -> None:
         problem = Break("head", "the mac of the head does not hold", seq=head.seq)
         if not head.keyed:
             if not head.made_with(None):
                 self.breaks.append(problem)
             elif self.keyed:
                 self.breaks.append(Break("key-lost", "the journal has a key, but its head has none", seq=head.seq))
-        elif self.key is not None:
-            key, at = self.key, self._key_seq
-            while at <= head.seq:
-                key = next_key(key)
-                at += 1
-            if at == head.seq + 1 and not head.made_with(key):
-                self.breaks.append(problem)
+            return
+        if state is not None and state.seq > head.seq + 1 and state.seq > head.pending_seq + 1:
+            text = f"the key is that of record {state.seq}: records up to {state.seq - 1} were made"
+            self.breaks.append(Break("head", text, seq=head.seq))
+        if self.key is None:
+            return
+        key, at = self.key, self._key_seq
+        if at > head.seq + 1:
+            return
+        while at <= head.seq:
+            if state is not None and state.seq == at and state.key != key:
+                self.breaks.append(Break("head", f"the stored key is not that of record {at}", seq=at))
+            key = next_key(key)
+            at += 1
+        if not head.made_with(key):
+            self.breaks.append(problem)
+        if state is not None and state.seq == at and state.key != key:
+            self.breaks.append(Break("head", f"the stored key is not that of record {at}", seq=at))

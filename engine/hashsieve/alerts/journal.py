@@ -23,7 +23,8 @@ from typing import Any
 from ..errors import JournalBusyError, JournalError, JournalFullError, Path, UsageError, shown
 from ..model import HealthEvent
 from ..platform.storage import FULL_ERRORS, FileLock, LockHeldError, SideSync, Storage
-from .chain import Break, Chain
+from .chain import Break, Chain, bad_break
+from .environment import utc
 from .lines import (
     HEAD_BYTES,
     KEY_OFFSET,
@@ -55,7 +56,7 @@ LOCK = "lock"
 QUARANTINE = "quarantine"
 QUARANTINE_BYTES = 1 << 20
 # How far numbering jumps where nothing says any more how far it had come.
-_JUMP = 1_000_000
+_JUMP = 100_000
 _SYSTEM_BYTES = 16 << 10  # the last of the reserve is for records of the journal about itself
 _MAX_BREAKS = 200  # in one record
 
@@ -190,7 +191,7 @@ class Journal:
         chain = Chain()
         names = segments_of(self.directory)
         unreadable = self._read_all(chain, names, on_line)
-        chain.finish(head)
+        chain.finish(head, stored.key)
         last = chain.last
         new = head is None and last is None and not names
         if head is not None:
@@ -209,11 +210,16 @@ class Journal:
         # The name of a segment that lost its content, and a key, still say how far numbering had come.
         named = [seq for seq in map(first_seq_of, names) if seq <= self.seq + _JUMP]
         known_seq = max(floor_seq, *named, 0 if stored.key is None else stored.key.seq - 1)
-        jump_to = max(known_seq, self.seq + _JUMP) if head is None and not new else known_seq
+        # A head that names records which are not there may itself be an old one.
+        unproved = not new and (head is None or head.seq > (0 if last is None else last.seq))
+        jump_to = max(known_seq, self.seq + _JUMP) if unproved else known_seq
         if jump_to > self.seq:
             text = f"nothing proves which records after {self.seq} there were; numbering goes on at {jump_to + 1}"
-            breaks.append(Break("missing", text, seq=self.seq + 1, last_seq=jump_to))
+            breaks.append(Break("missing", text, seq=(last.seq if last is not None else 0) + 1, last_seq=jump_to))
             self.seq = jump_to
+        if breaks and chain.torn is not None:
+            # Beside other damage nobody can say that it is only a torn tail; it stays where it is, on the record.
+            breaks.append(bad_break(chain.torn))
         self._start_key(secret, stored.key, keyed=(head is not None and head.keyed) or chain.keyed)
         self.breaks = tuple(chain.breaks)
         clean = head is not None and not head_wrong and head.seq == self.seq
@@ -229,6 +235,8 @@ class Journal:
                 raise
             # No space now; every append tries again.
             self._tell("journal-tight", f"{shown(self.directory)}: {problem.strerror or problem}", reserve_bytes=0)
+        if was_keyed and self._key is None and self._active is not None and self._active.last_seq == self.seq:
+            breaks.append(Break("key-lost", "the journal goes on without its key", seq=self._active.first_seq))
         if breaks:
             self._report(breaks)
 
@@ -523,30 +531,34 @@ class Journal:
         need = segment.end + size + self.reserve_bytes
         if need <= segment.allocated:
             return
-        target = max(need, min(segment.allocated + (1 << 20), self.segment_bytes + self.reserve_bytes))
-        try:
-            self._storage.write(self._fd, b"\n" * (target - segment.allocated), segment.allocated)
-            self._storage.sync(self._fd)
+        ample = max(need, min(segment.allocated + (1 << 20), self.segment_bytes + self.reserve_bytes))
+        for target in (ample, need):
+            try:
+                self._storage.write(self._fd, b"\n" * (target - segment.allocated), segment.allocated)
+                self._storage.sync(self._fd)
+            except OSError as problem:
+                with contextlib.suppress(OSError):
+                    self._storage.truncate(self._fd, segment.allocated)
+                reason = problem.strerror or str(problem)
+                continue
             segment.allocated = target
             if self.tight:
                 self.tight = False
                 self._told.discard("journal-tight")
                 self._tell("journal-space", f"{shown(self.directory)}: there is space again", again=True)
-        except OSError as problem:
-            with contextlib.suppress(OSError):
-                self._storage.truncate(self._fd, segment.allocated)
-            self.tight = True
-            self._tell(
-                "journal-tight",
-                f"{shown(self.directory)}: the journal writes into its reserve: {problem.strerror or problem}",
-                reserve_bytes=max(0, segment.allocated - segment.end),
-            )
+            return
+        self.tight = True
+        self._tell(
+            "journal-tight",
+            f"{shown(self.directory)}: the journal writes into its reserve: {reason}",
+            reserve_bytes=max(0, segment.allocated - segment.end),
+        )
 
     def _new_segment(self) -> None:
         """Begins a segment: its first line says what the file is and whose; it is durable before it is used."""
         body = {
             "id": alert_id(self.journal, self.seq + 1), "format": 1, "journal": self.journal,
-            "keyed": self._key is not None, "time_ns": self._wall_ns(),
+            "keyed": self._key is not None, "time": utc(self._wall_ns()),
         }  # fmt: skip
         key = self._key
         data, mac = encode_line(self.seq + 1, "segment", body, self.chain, None if key is None else key.key)
@@ -601,7 +613,7 @@ class Journal:
         listed = [each.to_json() for each in breaks[: 20 * _MAX_BREAKS]]
         for start in range(0, len(listed), _MAX_BREAKS):
             body = {
-                "time_ns": self._wall_ns(), "breaks": listed[start : start + _MAX_BREAKS], "count": len(breaks),
+                "time": utc(self._wall_ns()), "breaks": listed[start : start + _MAX_BREAKS], "count": len(breaks),
             }  # fmt: skip
             try:
                 self._append([("damage", body)], system=True)
@@ -641,22 +653,30 @@ class Journal:
             finally:
                 os.close(target)
 
-    def retire(self, count: int, kind: str, facts: Mapping[str, Any]) -> Stored:
+    def retire(
+        self,
+        count: int,
+        kind: str,
+        facts: Mapping[str, Any],
+        instead: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    ) -> Stored:
         """Takes the *count* oldest segments away, after a record of type *kind* that says so is durable.
 
         The record carries the number and chain value of the last record taken away, so that the chain of what is left
-        still has a beginning that can be proved.
+        still has a beginning that can be proved. *instead*: records that take their place, made durable together with
+        it.
         """
         with self._mutex:
             self._check_usable()
             old = self.segments[:count]
             if not old or self._active in old:
                 raise UsageError("only closed segments can be taken away")
+            last = next((each for each in reversed(old) if each.last_seq), old[-1])
             body = {
-                "time_ns": self._wall_ns(), "first_seq": old[0].first_seq, "last_seq": old[-1].last_seq,
-                "chain": old[-1].last_chain, **facts,
+                "time": utc(self._wall_ns()), "first_seq": old[0].first_seq, "last_seq": last.last_seq,
+                "chain": last.last_chain, **facts,
             }  # fmt: skip
-            (stored,) = self._append([(kind, body)], system=True)
+            stored = self._append([*instead, (kind, body)], system=True)[-1]
             for segment in old:
                 with contextlib.suppress(FileNotFoundError), self._problems("cannot be purged"):
                     self._storage.unlink(self._path(segment.name))
@@ -841,7 +861,7 @@ def verify(
                     anchored = line.mac
         except OSError as problem:
             chain.breaks.append(Break("unreadable", f"cannot be read: {problem.strerror or problem}", name))
-    chain.finish(head)
+    chain.finish(head, stored.key)
     chain.breaks.extend(Break("head", text) for text in stored.wrong)
     if key is not None and not chain.keyed:
         chain.breaks.append(Break("key-lost", "a key was given, but the journal's last records were made without one"))

@@ -198,15 +198,19 @@ def _pieces(storage: Storage, fd: int, segment: str, offset: int, size: int) -> 
         offset += len(part)
         held += part
         start = 0
-        while (end := held.find(b"\n", start)) >= 0:
-            if end == start:
-                blanks += 1
-            else:
-                if blanks:
-                    yield Bad(segment, held_at + start - blanks, blanks, "blank lines between records")
-                    blanks = 0
-                found = parse_line(held[start:end], segment, held_at + start)
-                yield found if isinstance(found, Line) else Bad(segment, held_at + start, end + 1 - start, found)
+        while start < len(held):
+            if held[start] == 10:  # a run of blank lines
+                run = len(held) - start - len(held[start:].lstrip(b"\n"))
+                blanks, start = blanks + run, start + run
+                continue
+            end = held.find(b"\n", start)
+            if end < 0:
+                break
+            if blanks:
+                yield Bad(segment, held_at + start - blanks, blanks, "blank lines between records")
+                blanks = 0
+            found = parse_line(held[start:end], segment, held_at + start)
+            yield found if isinstance(found, Line) else Bad(segment, held_at + start, end + 1 - start, found)
             start = end + 1
         held, held_at = held[start:], held_at + start
         if len(held) > MAX_LINE_BYTES:
