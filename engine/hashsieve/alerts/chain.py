@@ -167,7 +167,7 @@ class Chain:
         elif line.type == "damage":
             self.recorded.update(Break.from_json(each).name for each in record.get("breaks", ()))
         else:
-            self.retired[int(record.get("last_seq", 0))] = str(record.get("chain"))
+            self.retired[int(record.get("last_seq", 0))] = str(record.get("last_chain"))
 
     def _check_mac(self, line: Line) -> None:
         if not self.keyed:

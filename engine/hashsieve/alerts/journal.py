@@ -674,7 +674,7 @@ class Journal:
             last = next((each for each in reversed(old) if each.last_seq), old[-1])
             body = {
                 "time": utc(self._wall_ns()), "first_seq": old[0].first_seq, "last_seq": last.last_seq,
-                "chain": last.last_chain, **facts,
+                "last_chain": last.last_chain, **facts,
             }  # fmt: skip
             stored = self._append([*instead, (kind, body)], system=True)[-1]
             for segment in old:

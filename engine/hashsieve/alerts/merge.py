@@ -209,6 +209,15 @@ class Recorder:
             except JournalError as problem:
                 return self._no_room(match, problem)
 
+    def _host(self) -> dict[str, Any]:
+        """Whose record it is, where that may be said."""
+        if "host" in self.recipe.omit:
+            return {}
+        try:
+            return {"host": dict(self.environment.host())}
+        except OSError:
+            return {}
+
     def _detail(self) -> int:
         used = self.journal.used_bytes / self.journal.cap_bytes
         if self.journal.tight or used > 0.8:
@@ -234,7 +243,7 @@ class Recorder:
             "time": now, "test": match.test, "subject": key, "of": known.id, **path_fields(match.path),
             "size": match.size_bytes, "digests": known.digests, "found_by": found_by, "feed": feed,
             "file": file_facts(match, self.environment)[0], "count": 1, "total": known.total + known.waiting + 1,
-            "first": now, "last": now,
+            "first": now, "last": now, **self._host(),
         }  # fmt: skip
         stored = self._append("update", record)
         known.total += 1
@@ -267,7 +276,7 @@ class Recorder:
                     "time": utc(self.environment.wall_ns()), "test": each.test, "subject": by_id[id(each)],
                     "of": each.id, "digests": each.digests, "count": each.waiting,
                     "total": each.total + each.waiting, "first": each.waiting_first, "last": each.waiting_last,
-                    "paths": each.waiting_paths,
+                    "paths": each.waiting_paths, **self._host(),
                 }
                 for each in part
             ]  # fmt: skip
@@ -322,7 +331,7 @@ class Recorder:
             self._full = True
             self._tell("journal-full", f"{problem}; matches are remembered as to be scanned again", count=1)
             try:
-                self.journal.append(("full", {"time": now, "reason": str(problem)}), system=True)
+                self.journal.append(("full", {"time": now, "reason": str(problem), **self._host()}), system=True)
             except JournalError:
                 pass  # told already, and counted in the list of what must be scanned again
         return Recorded("must-rescan", None)
@@ -335,7 +344,7 @@ class Recorder:
             return
         body = {
             "time": utc(self.environment.wall_ns()), "count": now.count, "first": now.first, "last": now.last,
-            "overflow": now.overflow, "paths": [path_fields(path) for path in now.paths[:_MAX_PATHS]],
+            "overflow": now.overflow, "paths": [path_fields(path) for path in now.paths[:_MAX_PATHS]], **self._host(),
         }  # fmt: skip
         try:
             self.journal.append(("space", body), system=True)
@@ -447,6 +456,7 @@ class Recorder:
                         {
                             "time": utc(self.environment.wall_ns()), "subject": key, "of": known.id,
                             "digests": known.digests, "test": known.test, "reason": "a trusted set lists it",
+                            **self._host(),
                         },
                     )  # fmt: skip
                     known.withdrawn = True
@@ -483,7 +493,7 @@ class Recorder:
                     "monotonic_ns": self.environment.monotonic_ns(), "head": {"seq": seq, "chain": chain},
                     "sets": [dict(each) for each in sets], "coverage": dict(coverage or {}),
                     "health": [{"kind": x.kind, "text": x.text, "counts": dict(x.counts)} for x in health],
-                    "must_rescan": now.count, "used_bytes": self.journal.used_bytes,
+                    "must_rescan": now.count, "used_bytes": self.journal.used_bytes, **self._host(),
                 },
             )  # fmt: skip
             self._heartbeat_ns = self.environment.monotonic_ns()
@@ -541,7 +551,7 @@ def _folds(lines: Sequence[Line], now: str) -> list[dict[str, Any]]:
                 "last": last, "paths": [],
             }  # fmt: skip
             numbers[key] = []
-        for name in ("digests", "size", "confirmed_by", "contradicted_by", "set", "entries", "found_by"):
+        for name in ("host", "digests", "size", "confirmed_by", "contradicted_by", "set", "entries", "found_by"):
             if name in record and name not in fold:
                 fold[name] = record[name]
         if line.type == "withdraw":

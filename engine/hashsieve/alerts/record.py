@@ -27,10 +27,12 @@ __all__ = [
     "without_context",
 ]
 
-# Fields that may be left out, by choice or where space runs short; ids, times, path and digests never are.
+# Fields that may be left out by choice; ids, times, path and digests never are.
 CONTEXT = (
     "neighbours", "origin", "process", "users", "network", "power", "hours", "volume", "owner", "host",
 )  # fmt: skip
+# As space runs short: all but the name of the machine, without which nobody knows whose alert it is.
+_FIRST_TO_GO = tuple(name for name in CONTEXT if name != "host")
 MAX_NEIGHBOURS = 200
 _MAX_LOOKED_AT = 10_000
 _MAX_ENTRIES = 50
@@ -178,7 +180,7 @@ def make_record(
         "hours": lambda: _hours(recipe.hours, wall_ns, offset),
         "neighbours": lambda: neighbours(match.path, facts, environment, recipe),
     }
-    missing = [name for name in CONTEXT if detail == 0 or (detail == 1 and name == "neighbours")]
+    missing = [name for name in _FIRST_TO_GO if detail == 0 or (detail == 1 and name == "neighbours")]
     for name, make in makers.items():
         if name not in recipe.omit and name not in missing:
             try:
@@ -198,8 +200,8 @@ def _hours(hours: WorkingHours | None, wall_ns: int, offset_minutes: int) -> str
 
 def without_context(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record with nothing in it that may be left out."""
-    kept = {name: value for name, value in record.items() if name not in CONTEXT}
-    return kept | {"omitted": [name for name in CONTEXT if name in record or name in record.get("omitted", ())]}
+    kept = {name: value for name, value in record.items() if name not in _FIRST_TO_GO}
+    return kept | {"omitted": [name for name in _FIRST_TO_GO if name in record or name in record.get("omitted", ())]}
 
 
 def neighbours(

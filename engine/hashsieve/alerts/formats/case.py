@@ -20,7 +20,6 @@ _CONTEXT = {
     "uco-observable": "https://ontology.unifiedcyberontology.org/uco/observable/",
     "uco-tool": "https://ontology.unifiedcyberontology.org/uco/tool/",
     "uco-types": "https://ontology.unifiedcyberontology.org/uco/types/",
-    "vocabulary": "https://ontology.unifiedcyberontology.org/uco/vocabulary/",
     "xsd": "http://www.w3.org/2001/XMLSchema#",
 }
 _METHODS = {"md5": "MD5", "sha1": "SHA1", "sha256": "SHA256"}
@@ -100,10 +99,8 @@ def _file(facts: Facts) -> dict[str, Any]:
 
 
 def _hash(facts: Facts, kind: str, digest: str) -> dict[str, Any]:
-    method: Any = kind.upper()
-    if kind in _METHODS:
-        method = {"@type": "vocabulary:HashNameVocab", "@value": _METHODS[kind]}
     return {
-        "@id": _iri("hash", facts.id, kind), "@type": "uco-types:Hash", "uco-types:hashMethod": method,
+        "@id": _iri("hash", facts.id, kind), "@type": "uco-types:Hash",
+        "uco-types:hashMethod": _METHODS.get(kind, kind.upper()),
         "uco-types:hashValue": {"@type": "xsd:hexBinary", "@value": digest.upper()},
     }  # fmt: skip

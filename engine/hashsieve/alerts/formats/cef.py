@@ -53,9 +53,9 @@ def make(delivery: Delivery) -> str:
         if value:
             fields += [(f"cs{number}Label", label), (f"cs{number}", value)]
     if chain:
-        fields += [("deviceCustomString7Label", "chain"), ("deviceCustomString7", chain)]
+        fields += [("flexString1Label", "chain"), ("flexString1", chain)]
     if facts.path_b64:
-        fields += [("filePathBase64", facts.path_b64)]
+        fields += [("flexString2Label", "path in base64"), ("flexString2", facts.path_b64)]
     extension = " ".join(f"{name}={_value(value)}" for name, value in fields if value not in (None, ""))
     return (
         f"CEF:0|hashsieve|hashsieve|{_header(facts.engine)}|{_header(facts.about)}|{_header(facts.title)}|"

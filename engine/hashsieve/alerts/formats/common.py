@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from ... import __version__
 from ..sinks import Delivery
 
 __all__ = [
@@ -68,7 +69,7 @@ class Facts:
         self.process: Mapping[str, Any] = record.get("process") or {}
         self.set: Mapping[str, Any] = record.get("set") or {}
         self.chain: Mapping[str, Any] = record.get("chain") or {}
-        self.engine = str(record.get("engine") or "hashsieve").partition(" ")[2] or "0"
+        self.engine = str(record.get("engine") or "").partition(" ")[2] or __version__
         self.listings: list[Mapping[str, Any]] = [
             listing for entry in record.get("entries") or () for listing in entry.get("listings") or ()
         ]

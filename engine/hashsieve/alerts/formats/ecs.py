@@ -39,12 +39,12 @@ def make(delivery: Delivery) -> dict[str, Any]:
     if facts.digests:
         document["file"] = _file(facts)
         document["rule"] = {
-            "name": "known-file list", "id": facts.set.get("root"), "ruleset": facts.sources,
+            "name": "known-file list", "id": facts.set.get("root"), "ruleset": ", ".join(facts.sources),
             "version": str(facts.set["generation"]) if "generation" in facts.set else None,
-            "category": facts.categories,
+            "category": ", ".join(facts.categories),
         }  # fmt: skip
     if facts.sources:
-        indicator = {"type": "file", "provider": facts.sources}
+        indicator = {"type": "file", "provider": ", ".join(facts.sources)}
         document["threat"] = {"feed": {"name": facts.sources[0]}, "indicator": indicator}
     if facts.process.get("pid") is not None:
         document["process"] = {

@@ -56,7 +56,9 @@ def make(delivery: Delivery) -> dict[str, Any]:
             "first_seen_time": milliseconds(facts.record.get("first") or facts.time),
             "last_seen_time": milliseconds(facts.record.get("last") or facts.time),
             "types": facts.categories, "data_sources": facts.sources,
-            "analytic": {"type_id": 1, "type": "Rule", "name": "known-file list", "uid": facts.set.get("root")},
+            "analytic": {
+                "type_id": 1, "type": "Rule", "name": "known-file list", "uid": facts.set.get("root") or "hashsieve",
+            },
         },
     }  # fmt: skip
     if facts.digests:

@@ -21,7 +21,9 @@ _MAX_COUNT = 999_999_999
 
 
 def _id(kind: str, *parts: str) -> str:
-    return f"{kind}--{uuid.uuid5(NAMESPACE, chr(0).join((kind, *parts)))}"
+    """The same for the same parts; with the version that the standard wants where nothing is observed."""
+    made = uuid.uuid5(NAMESPACE, chr(0).join((kind, *parts)))
+    return f"{kind}--{uuid.UUID(bytes=made.bytes, version=4)}"
 
 
 def _sco_id(kind: str, contributing: dict[str, Any]) -> str:

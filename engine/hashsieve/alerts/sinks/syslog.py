@@ -1,8 +1,8 @@
 """Syslog, RFC 5424 messages framed by octet counting (RFC 6587), over TLS (RFC 5425) or plain TCP.
 
 The protocol has no acknowledgement. What comes nearest is asked for: after a batch our side of the connection is
-closed, and the batch counts as delivered when the receiver, having read to that end, closes its own. A receiver that just keeps
-the connection open is believed once its system has taken every byte, where our system can tell.
+closed, and the batch counts as delivered when the receiver, having read to that end, closes its own. A receiver that
+just keeps the connection open is believed once its system has taken every byte, where our system can tell.
 """
 
 from __future__ import annotations
