@@ -32,6 +32,7 @@ _SECOND_NS = 1_000_000_000
 _MAX_PENDING = 1000  # held in memory at a time
 _REFUSALS = 3  # of one record alone, before it is parked
 _FAILURES = 8  # of one record alone while the sink takes others
+_PAUSE_SECONDS = 0.1
 _STOPPED_SECONDS = 3600.0
 _MAX_HINT_SECONDS = 86_400.0
 
@@ -42,12 +43,12 @@ _SUBJECT_TYPES = frozenset(("alert", "update", "fold"))
 class Backoff:
     """How long to wait after a failure: full jitter up to a ceiling that doubles.
 
-    At its last step half of the ceiling is fixed: with full jitter there too, twice as many of a large number of agents
-    would come in the first seconds after a server is back as on average.
+    At its last step four fifths of the ceiling are fixed: with full jitter there too, of a large number of agents twice
+    as many would come in the first seconds after a server is back as on average.
     """
 
     base_seconds: float = 2.0
-    ceiling_seconds: float = 600.0
+    ceiling_seconds: float = 360.0
     failures: int = 0
 
     def next_seconds(self, chance: float) -> float:
@@ -55,7 +56,7 @@ class Backoff:
         ceiling = min(self.ceiling_seconds, self.base_seconds * 2.0 ** min(self.failures, 40))
         self.failures += 1
         if ceiling >= self.ceiling_seconds:
-            return ceiling * (0.5 + 0.5 * chance)
+            return ceiling * (0.8 + 0.2 * chance)
         return max(0.1, ceiling * chance)
 
 
@@ -116,6 +117,7 @@ class Worker:
     _stamp: tuple[int, int] | None = field(init=False, default=None)
     _saved: str = field(init=False, default="")
     _order: list[int] = field(init=False, default_factory=list)
+    _failing: set[int] = field(init=False, default_factory=set)
     _solo_until_success: bool = field(init=False, default=False)
     _successes: int = field(init=False, default=0)
 
@@ -173,7 +175,7 @@ class Worker:
             stamp = (facts.st_mtime_ns, facts.st_ino)
         except OSError:
             return True
-        if self._stamp == stamp and not self.progress.waiting:
+        if self._stamp == stamp and self.progress.waiting <= len(self._pending):
             return False
         self._stamp = stamp
         return True
@@ -212,19 +214,18 @@ class Worker:
         now_ns = self.environment.monotonic_ns()
         if now_ns < self.due_ns:
             return self.due_ns
-        if not self._pending:
-            if not self._news():
-                self.due_ns = now_ns
-                return now_ns
-            self.refill()
+        if all(each.failures or each.refusals for each in self._pending.values()):
+            # Nothing is left but what failed before, if anything: what has come since does not wait for it.
+            if self._news():
+                self.refill()
             if not self._pending:
                 self._save()
                 self.due_ns = now_ns
                 return now_ns
         batch = self._choose(now_ns)
         if not batch:
-            self.due_ns = min(each.not_before_ns for each in self._pending.values())
-            return self.due_ns
+            # Not the sink waits, but these: what comes meanwhile may go at once.
+            return min(each.not_before_ns for each in self._pending.values())
         answer = self._send(batch)
         self._digest(batch, answer)
         return self.due_ns
@@ -270,10 +271,11 @@ class Worker:
         self._save()
 
     def _succeeded(self) -> None:
-        if self.backoff.failures >= 3:
+        if len(self._failing) > 1:
             # It was the sink or the way there, not the records that happened to be tried.
             for each in self._pending.values():
                 each.failures = each.not_before_ns = 0
+        self._failing.clear()
         self.backoff.failures = 0
         self._solo_until_success = False
         self._successes += 1
@@ -284,6 +286,14 @@ class Worker:
     def _failed(self, left: Sequence[_Pending], answer: Answer, now_ns: int) -> None:
         self.progress.last_reason = answer.reason
         self.progress.failures += 1
+        if answer.verdict is Verdict.RETRY:
+            self._failing.update(each.line.seq for each in left)
+            if len(left) == 1:
+                self._maybe_poison(left[0], answer.reason, now_ns)
+            if len(self._failing) == 1 and answer.retry_after_seconds is None:
+                # So far it is this record alone: it waits, and others are tried.
+                self.due_ns = now_ns + int(_PAUSE_SECONDS * _SECOND_NS)
+                return
         wait = self.backoff.next_seconds(self.environment.random())
         if answer.verdict is Verdict.SMALLER:
             if len(left) > 1:
@@ -305,8 +315,6 @@ class Worker:
             if self.cursor.stopped is None:
                 self.cursor.stopped = self.progress.stopped = answer.reason
                 self._tell("sink-stopped", f"sink {self.sink.name} stopped: {answer.reason}; see to it, then retry")
-        elif len(left) == 1:
-            self._maybe_poison(left[0], answer.reason, now_ns)
         elif self.backoff.failures >= 3:
             self._solo_until_success = True
         if answer.retry_after_seconds is not None:
@@ -316,13 +324,12 @@ class Worker:
         self.due_ns = now_ns + int(wait * _SECOND_NS)
 
     def _maybe_poison(self, each: _Pending, reason: str, now_ns: int) -> None:
-        """A record that fails alone steps back behind the others; if those pass, it is the record."""
-        others = len(self._pending) > 1
+        """A record that fails alone steps back behind the others; if those pass again and again, it is the record."""
         if not each.failures:
             each.passed_before = self._successes
+        alone = Backoff(self.backoff.base_seconds, self.backoff.ceiling_seconds, each.failures)
         each.failures += 1
-        if others:
-            each.not_before_ns = now_ns + int(self.backoff.ceiling_seconds / 4 * _SECOND_NS)
+        each.not_before_ns = now_ns + int(alone.next_seconds(self.environment.random()) * _SECOND_NS)
         if each.failures >= _FAILURES and self._successes >= each.passed_before + 3:
             self._park(each, f"failed {each.failures} times while others passed: {reason}")
 
@@ -436,7 +443,7 @@ class Deliverer:
         end_ns = None if seconds is None else self._environment.monotonic_ns() + int(seconds * _SECOND_NS)
         for thread in self._threads:
             while thread.is_alive():
-                if end_ns is not None and self._environment.monotonic_ns() >= end_ns:
+                if self._stop.is_set() or (end_ns is not None and self._environment.monotonic_ns() >= end_ns):
                     return False
                 thread.join(0.05)
         return all(worker.idle and not worker.progress.waiting for worker in self.workers)
@@ -460,10 +467,14 @@ class Deliverer:
                 # Short waits again and again: the clock may have gone on while the machine slept.
                 self._stop.wait(min(wait, 5.0))
 
-    def stop(self) -> None:
-        """Ends the threads; a sink that is in the middle of a call keeps its own limit of time."""
+    def ask_to_stop(self) -> None:
+        """Nothing new is begun; does not wait, and may be called from a signal handler."""
         self._stop.set()
         self.wake()
+
+    def stop(self) -> None:
+        """Ends the threads; a sink that is in the middle of a call keeps its own limit of time."""
+        self.ask_to_stop()
         for thread in self._threads:
             thread.join(2.0)
         self._threads.clear()

@@ -173,7 +173,10 @@ def deliver_command(
     if not sinks:
         raise UsageError("no sink is named: give --config FILE.toml with [sink.NAME] tables")
     left = False
-    with Deliverer(journal, sinks, on_event=event) as deliverer, signals.instead(lambda number: deliverer.stop()):
+    with (
+        Deliverer(journal, sinks, on_event=event) as deliverer,
+        signals.instead(lambda number: deliverer.ask_to_stop()),
+    ):
         deliverer.run(seconds)
         for worker in deliverer.workers:
             progress = worker.progress
