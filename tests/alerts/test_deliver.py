@@ -12,6 +12,7 @@ import kill_rounds
 import pytest
 from alert_cases import Disk, Machine, all_lines, hurt, match_of, records
 from alert_server import receiving, troublesome
+from tls_pair import certificate  # noqa: F401 -- a fixture
 
 from hashsieve.alerts import cursor as cursors
 from hashsieve.alerts.cursor import Cursor, delivered_up_to, highest_seen
@@ -589,36 +590,7 @@ def test_syslog_that_is_cut_is_not_delivered(journal, machine):
         server.close()
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate of this machine that nobody else trusts."""
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(7).not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(True, None), True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    return str(path)
-
-
-def test_syslog_over_tls_checks_who_it_talks_to(journal, machine, certificate):
+def test_syslog_over_tls_checks_who_it_talks_to(journal, machine, certificate):  # noqa: F811
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = SyslogServer("close", context)
