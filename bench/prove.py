@@ -115,6 +115,20 @@ def portable(quick: bool, save: Path) -> list[str]:
     return [f"portable build: {'' if done.returncode == 0 else 'FAILED: '}{last}"]
 
 
+def journals(quick: bool, save: Path) -> list[str]:
+    """Alerts: durable soon, found when damaged, delivered through kills."""
+    lines = []
+    for name, command in (
+        ("an alert is durable", ("bench/journal.py", str(save), "--count", "300" if quick else "2000")),
+        ("damaged journals", ("tests/alerts/damage_journals.py", "--cases", "50" if quick else "1000", "--seed", "7")),
+        ("kills while alerts are written and delivered",
+         ("tests/alerts/kill_rounds.py", "--rounds", "5" if quick else "200", "--seed", "7")),
+    ):  # fmt: skip
+        out = run(*command)
+        lines.append(f"{name}: {out.splitlines()[-1] if out else 'no output'}")
+    return lines
+
+
 def memory(quick: bool, save: Path) -> list[str]:
     """Private memory of a scan."""
     code = """
@@ -157,6 +171,7 @@ def main() -> None:
         damage,
         lists,
         damaged_lists,
+        journals,
         every_size,
         replacements,
         memory,
