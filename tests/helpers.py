@@ -167,7 +167,10 @@ def mounts(**types: Any) -> MountTable:
     """A mount table with an ordinary root and one mount for each path of *at*, given by its file system type."""
     table = [Mount(1, 0, "8:1", b"/", b"/", b"ext4", b"/dev/sda1")]
     for number, (path, fs_type) in enumerate(types.get("at", {}).items(), start=2):
-        table.append(Mount(number, 1, f"0:{number}", b"/", os.fsencode(path), os.fsencode(fs_type), b"none"))
+        point = os.fsencode(path)
+        around = max((each for each in table if (point + b"/").startswith(each.mount_point.rstrip(b"/") + b"/")),
+                     key=lambda each: len(each.mount_point))  # fmt: skip
+        table.append(Mount(number, around.mount_id, f"0:{number}", b"/", point, os.fsencode(fs_type), b"none"))
     return MountTable(table)
 
 

@@ -409,7 +409,7 @@ class Pump:
     def slot_count(self) -> int: ...
     def run(self, seconds: float) -> tuple[int, list[PipeEvent]]:
         """Works for about *seconds*: DONE, TICK, FULL or STOPPED, or a negated errno value when no file could be opened
-        for lack of descriptors (call again; nothing was dropped). MemoryError, ScanError (unsupported system)."""
+        for lack of descriptors or memory (call again; nothing was dropped). ScanError (unsupported system)."""
     def counters(self) -> dict[str, int]:
         """So far: no_match, known_good and undecided (parts of it), bytes_read, gated_empty, gated_size, hole_bytes."""
     def close(self) -> None:

@@ -76,7 +76,7 @@ void hs_walk_source_init(hs_walk_source *source, hs_walk *walk) {
 int hs_walk_source_next(void *ctx, hs_candidate *out) {
     hs_walk_source *source = ctx;
     if (source->position == source->count) {
-        int64_t got = hs_walk_next(source->walk, 512, &source->items, &source->dir);
+        int64_t got = hs_walk_next(source->walk, HS_WALK_MAX_BATCH, &source->items, &source->dir);
         if (got <= 0) return (int)got;
         source->count = got;
         source->position = 0;
@@ -167,7 +167,8 @@ static void unlock(hs_pipe *pipe) {
 static void links_end(hs_pipe *pipe, const hs_stat *st, uint32_t state) {
     lock(pipe);
     hs_link *link = link_at(pipe->config.links, st->dev, st->ino);
-    if (link && link->state == HS_LINK_READING) link->state = state;
+    /* Another pipe may have begun it anew by now, with another signature: what was read before says nothing of that. */
+    if (link && link->state == HS_LINK_READING && same_file(link, st)) link->state = state;
     unlock(pipe);
 }
 
@@ -837,7 +838,7 @@ int hs_pipe_run(hs_pipe *pipe, int64_t nanoseconds) {
         if (!room(pipe)) return HS_PIPE_FULL;
         if (status == HS_PIPE_TICK) return HS_PIPE_TICK;
         if (!pipe->live) {
-            if (status < 0) return status;
+            if (status < 0 && status != -EAGAIN) return status;
             if (pipe->source_ended) return HS_PIPE_DONE;
         }
         const unsigned count = feed(pipe, finished);

@@ -33,7 +33,7 @@
 #define IS_A_LINK ENOTDIR
 #endif
 
-enum { LISTING_BYTES = 256 * 1024 };
+enum { LISTING_BYTES = 256 * 1024, DIRECTORIES_A_CALL = 256 };
 enum { MODE_TYPE = 0170000, MODE_TYPE_SHIFT = 12 }; /* the file type bits of st_mode are HS_DT_* shifted by this */
 
 /* ------------------------------------------------------------------------------------------------ visited */
@@ -563,7 +563,9 @@ int64_t hs_walk_next(hs_walk *w, size_t max_count, const hs_walk_item **items, h
     memset(dir, 0, sizeof *dir);
     size_t batch_depth = 0; /* the frame of the items, counted like depth */
     int status = GO_ON;
+    const uint64_t entered = w->entered_count;
     while (status == GO_ON && w->item_count < max_count) {
+        if (w->item_count == 0 && w->entered_count - entered > DIRECTORIES_A_CALL) return -EAGAIN;
         size_t before = w->item_count, depth = w->depth;
         if (depth == 0) {
             if (w->started) break;

@@ -90,6 +90,7 @@ void hs_walk_free(hs_walk *walk);
 
 /* The next 1 to max_count items, all of one directory, and 0 at the end. Negative, with nothing lost:
  *   -EMFILE, -ENFILE, -ENOMEM   nothing left to give back; call again when descriptors or memory are free,
+ *   -EAGAIN                     nothing to tell in many directories, so that the caller can look up; call again,
  *   -ENOSYS                     the system cannot list directories by handle. */
 int64_t hs_walk_next(hs_walk *walk, size_t max_count, const hs_walk_item **items, hs_walk_dir *dir);
 

@@ -15,6 +15,7 @@ Both are waited for without the GIL. The visited lock is the inner one.
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.pythread cimport (
@@ -26,7 +27,7 @@ from cpython.pythread cimport (
     PyThread_release_lock,
     PyThread_type_lock,
 )
-from libc.errno cimport EINTR, EINVAL, ENOMEM, ENOSYS, EPERM
+from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOMEM, ENOSYS, EPERM
 from libc.string cimport memchr, memset
 
 from hashsieve.core cimport *
@@ -665,8 +666,12 @@ cdef class Walker:
         try:
             if self._walk == NULL:
                 raise ValueError("the walk is closed")
-            with nogil:
-                count = hs_walk_next(self._walk, max_count, &items, &where)
+            while True:
+                with nogil:
+                    count = hs_walk_next(self._walk, max_count, &items, &where)
+                if count != -EAGAIN:
+                    break
+                PyErr_CheckSignals()
             if count > 0:
                 return self._batch(items, count, &where)
         finally:
@@ -1188,8 +1193,6 @@ cdef class Pump:
         self._running = False
         events = hs_pipe_events(self._pipe, &count)
         out = [self._told(&events[i]) for i in range(count)]
-        if status == -ENOMEM:
-            raise MemoryError
         if status == -ENOSYS:
             raise ScanError("walking directories is not supported on this system")
         return status, out

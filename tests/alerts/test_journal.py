@@ -211,7 +211,9 @@ def test_of_many_started_at_once_exactly_one_writes(tmp_path, cli):
     assert verify(tmp_path / "j").intact
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"1\n", str(os.getpid()).encode()])
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", b"1\n", str(os.getpid()).encode()], ids=["empty", "garbage", "one", "own"]
+)
 def test_what_the_lock_file_says_does_not_matter(tmp_path, content):
     fill(tmp_path / "j", 1)
     (tmp_path / "j" / "lock").write_bytes(content)

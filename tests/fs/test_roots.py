@@ -207,7 +207,7 @@ def test_what_is_stored_inside_a_kernel_interface_is_scanned_too(known, tmp_path
     (tmp_path / "dev/net/x/y").write_bytes(BAD)
     table = mounts(
         at={
-            tmp_path / "dev": "devtmpfs",
+            tmp_path / "dev": "sysfs",
             tmp_path / "dev/shm": "tmpfs",
             tmp_path / "dev/net": "nfs",
             tmp_path / "dev/net/x": "tmpfs",
@@ -216,7 +216,7 @@ def test_what_is_stored_inside_a_kernel_interface_is_scanned_too(known, tmp_path
     with Scanner(known, mounts=table) as scanner:
         found = scan(scanner, tmp_path)
         assert found.paths("match") == [bytes(tmp_path / "dev/shm/sub/x")]
-        assert found.reason(tmp_path / "dev") == "pseudo-filesystem:devtmpfs"
+        assert found.reason(tmp_path / "dev") == "pseudo-filesystem:sysfs"
         assert found.summary.incomplete == 0
         # Named as a root, an interface was not examined as asked for; what is stored in it can be named.
         assert scan(scanner, tmp_path / "dev").summary.incomplete == 1

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 __all__ = ["FUSE", "NETWORK", "PSEUDO", "Mount", "MountTable", "parse_mountinfo", "reason_not_to_enter"]
 
 # Kernel interfaces that look like files. They hold nothing anybody stored, and reading some of them blocks or has
-# effects.
+# effects. Not devtmpfs: files can be stored in it, and what is not a file in it is never opened.
 PSEUDO_TYPES = frozenset(
-    b"binder binfmt_misc bpf cgroup cgroup2 configfs cpuset debugfs devfs devpts devtmpfs efivarfs functionfs "
+    b"binder binfmt_misc bpf cgroup cgroup2 configfs cpuset debugfs devfs devpts efivarfs functionfs "
     b"fusectl hugetlbfs mqueue nfsd nsfs pipefs proc pstore resctrl rpc_pipefs securityfs selinuxfs smackfs sockfs "
     b"sysfs tracefs usbfs xenfs".split()
 )
@@ -105,18 +105,29 @@ class MountTable:
     """The mounts of this process at one moment. Of several on one point, the last one is what a walk would meet."""
 
     def __init__(self, mounts: Iterable[Mount]) -> None:
-        self.by_point: dict[bytes, Mount] = {mount.mount_point: mount for mount in mounts}
+        self.by_point: dict[bytes, Mount] = {}
+        table = list(mounts)
+        by_id = {mount.mount_id: mount for mount in table}
+        top = {mount.mount_point: mount for mount in table}
+        for point in sorted(top, key=lambda point: (point.count(b"/"), point != b"/")):
+            if self._is_reached(top[point], by_id):
+                self.by_point[point] = top[point]
+
+    def _is_reached(self, mount: Mount, by_id: dict[int, Mount]) -> bool:
+        """Does its path still lead to it? Not when something was mounted over a directory on the way, later."""
+        parent = by_id.get(mount.parent_id)
+        while parent is not None and parent.mount_point == mount.mount_point:  # itself mounted over another one
+            parent = by_id.get(parent.parent_id) if parent.parent_id != parent.mount_id else None
+        around = self.of(os.path.dirname(mount.mount_point)) if mount.mount_point != b"/" else None
+        return parent is None or around is None or around.mount_id == parent.mount_id
 
     @classmethod
     def current(cls) -> MountTable:
-        """Reads the table of this process; empty where the system has none to read."""
+        """Reads the table of this process; empty where the system keeps none. OSError when it cannot be read."""
         if not sys.platform.startswith("linux"):
             return cls(())
-        try:
-            with open("/proc/self/mountinfo", "rb") as file:
-                return cls(parse_mountinfo(file.read()))
-        except OSError:
-            return cls(())
+        with open("/proc/self/mountinfo", "rb") as file:
+            return cls(parse_mountinfo(file.read()))
 
     def of(self, path: bytes) -> Mount | None:
         """The mount that an absolute, normalised path lies in."""
@@ -164,26 +175,13 @@ class MountTable:
                 real = step
         return real, self.reason_at(real)
 
-    def stored_in_pseudo_below(self, root: bytes) -> list[bytes]:
-        """Mount points below *root* that hold files but lie in a pseudo file system (``/dev/shm``), so that the walk of
-        *root* does not come by. None of them lies in a mount of another kind that is not to be touched."""
-        found = []
-        for point, reason in self._below(root):
-            around = self._reasons_between(root, point)
-            if reason is None and around and all(each.startswith(PSEUDO) for each in around):
-                found.append(point)
-        return found
-
-    def _reasons_between(self, root: bytes, point: bytes) -> list[str]:
-        """Why the mounts that lie around *point* and below *root* are not to be entered, from the inside out."""
-        reasons: list[str] = []
-        while True:
-            mount = self.of(os.path.dirname(point))
-            if mount is None or not _lies_below(mount.mount_point, root):
-                return reasons
-            point = mount.mount_point
-            if (reason := reason_not_to_enter(mount.fs_type)) is not None:
-                reasons.append(reason)
+    def directly_inside(self, point: bytes) -> list[tuple[bytes, str | None]]:
+        """Mount points whose next mount on the way up is the one at *point*, each with the reason not to enter it."""
+        return [
+            (inner, reason)
+            for inner, reason in self._below(point)
+            if (around := self.of(os.path.dirname(inner))) is not None and around.mount_point == point
+        ]
 
     def _below(self, root: bytes) -> list[tuple[bytes, str | None]]:
         """Every mount point strictly below *root*, with the reason not to enter it."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import logging
 import os
 import stat as stat_module
 import threading
@@ -161,7 +162,7 @@ class Scanner:
             raise UsageError(f"a size limit is a number of bytes of at least 0, not {max_size_bytes}")
         self.jobs = jobs
         self._only = only
-        self._max_size_bytes = max_size_bytes
+        self._max_size_bytes = None if max_size_bytes is None else min(max_size_bytes, 2**64 - 1)
         self._network = network
         self._patience_seconds = patience_seconds
         self._kernels = demanded_kernels() if kernels is None else dict(kernels)
@@ -277,6 +278,23 @@ class Scanner:
         named = (("known-sizes", self._known.sizes), ("only-media", self._only), ("max-size", self._max_size_bytes))
         return ("empty", *(name for name, there in named if there is not None))
 
+    def _mount_table(self) -> MountTable:
+        """What is mounted. Without it nobody knows what must not be touched, so a free descriptor is waited for."""
+        began = time.monotonic()
+        while True:
+            try:
+                return MountTable.current()
+            except OSError as problem:
+                if problem.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                    text = f"the mount table cannot be read: {problem.strerror}; mounts are not told apart"
+                    self._event("mounts", "mounts-unknown", text)
+                    return MountTable(())
+                if time.monotonic() - began > _DESCRIPTOR_PATIENCE_SECONDS:
+                    raise ScanError(f"the mount table cannot be read: {problem.strerror}") from problem
+                self._check_stop()
+                self._event("descriptors", "descriptors-scarce", "no file descriptor is free; waiting for one")
+                time.sleep(0.01)
+
     def _new_pump(self, feed: _scan.Feed, tell_all: bool, known: Known) -> _scan.Pump:
         return _scan.Pump(
             feed, sets=[(each.file, _sole_ruling(each)) for each in known.sets], kinds=known.plan, stop=self._stop,
@@ -385,9 +403,12 @@ class Scanner:
 
     # ---- one file ------------------------------------------------------------------------------------------------
 
-    def _check_usable(self) -> None:
+    def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise ForkError("this Scanner was made before a fork; make a new one in the child process")
+
+    def _check_usable(self) -> None:
+        self._check_process()
         if self._closed:
             raise UsageError("this scanner was closed")
         self._check_stop()
@@ -591,7 +612,11 @@ class Scanner:
             return
         self._told.add(once)
         if self._on_event is not None:
-            self._on_event(HealthEvent(kind, text, counts))
+            try:
+                self._on_event(HealthEvent(kind, text, counts))
+            except Exception:
+                # What a caller's function does must not cost an outcome: a match may be on its way.
+                logging.getLogger("hashsieve").exception("on_event failed for %s: %s", kind, text)
 
     def _summary(self, started: str, wall_seconds: float, cpu_seconds: float, complete: bool) -> Summary:
         c = self.counters
@@ -617,10 +642,12 @@ class _Run:
         self.known = known
         self.tell_all = tell_all
         self.counters = scanner.counters
-        self.mounts = scanner._mounts if scanner._mounts is not None else MountTable.current()
+        self.mounts = scanner._mounts if scanner._mounts is not None else scanner._mount_table()
         self.visited = _scan.Visited()
         self.by_identity: dict[tuple[int, int], _Examined] = {}
-        self.waiting: list[_scan.PipeEvent] = []
+        self.waiting: dict[tuple[int, int], list[_scan.PipeEvent]] = {}
+        self.later: list[bytes] = []  # found on the way, still to be walked: by real path
+        self.put_off: set[bytes] = set()
         self.apart: list[
             tuple[bytes, bytes]
         ] = []  # path, and as it is shown: still to be read, by threads of their own
@@ -630,11 +657,14 @@ class _Run:
         """Every outcome of every root, counted before it is yielded."""
         for root in roots:
             yield from self._root(root)
-        yield from self._read_apart()
+        while self.later or self.apart:
+            while self.later:
+                yield from self._root(self.later.pop(0))
+            yield from self._read_apart()
 
     # ---- roots ---------------------------------------------------------------------------------------------------
 
-    def _root(self, given: bytes, *, named: bool = True) -> Generator[Outcome, None, None]:
+    def _root(self, given: bytes) -> Generator[Outcome, None, None]:
         if not given or b"\0" in given:
             yield self._problem(given, "open: not a path")
             return
@@ -656,8 +686,6 @@ class _Run:
             skip = self.mounts.skips_below(real)
             with _scan.Walker(real, skip=skip, visited=self.visited, os=self.scanner._os) as walker:
                 yield from self._pump(_scan.Feed(walker), (real, path))
-            for point in self.mounts.stored_in_pseudo_below(real) if named else ():
-                yield from self._root(point, named=False)
         elif facts is not None and (refused := _not_to_open(facts)) is not None:
             yield from self._named(path, refused)
         else:
@@ -809,12 +837,20 @@ class _Run:
                     except Full:
                         continue
 
-        threads = [threading.Thread(target=work, args=(pump,), name="hashsieve-reader", daemon=True) for pump in pumps]
-        for thread in threads:
-            thread.start()
+        threads: list[threading.Thread] = []
         running, counted = len(pumps), {id(pump): dict[str, int]() for pump in pumps}
         try:
+            for pump in pumps:
+                thread = threading.Thread(target=work, args=(pump,), name="hashsieve-reader", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as problem:
+                    raise ScanError(
+                        f"no thread can be started for {len(pumps)} jobs: {problem}; ask for fewer"
+                    ) from None
+                threads.append(thread)
             while running:
+                self.scanner._check_process()
                 try:
                     stretch = queue.get(timeout=0.1)
                 except Empty:
@@ -847,6 +883,8 @@ class _Run:
             yield from self._linked(event, path, last=False)
         elif kind == _scan.PIPE_GONE:
             yield self._count(Outcome(OutcomeKind.GONE, path))
+        elif kind == _scan.PIPE_SPECIAL and event.detail == "directory":
+            yield from self._became_directory(event.path)
         elif kind == _scan.PIPE_SPECIAL:
             self._count_special(event.detail or "other")
         elif kind == _scan.PIPE_ERROR:
@@ -876,6 +914,29 @@ class _Run:
             self.apart.append((real, path))
         else:
             yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, path, detail))
+            if detail is not None and detail.startswith(PSEUDO):
+                yield from self._inside(real, path)
+
+    def _inside(self, real: bytes, path: bytes) -> Generator[Outcome, None, None]:
+        """Mounts that lie in a kernel interface, where no walk comes by: what they hold is examined all the same."""
+        for point, reason in self.mounts.directly_inside(real):
+            shown_as = _renamed(point, (real, path))
+            if reason is None:
+                self.later.append(point)
+            elif reason.startswith(PSEUDO):
+                yield from self._inside(point, shown_as)
+            elif self._is_apart(reason):
+                self.apart.append((point, shown_as))
+            else:
+                yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, shown_as, reason))
+
+    def _became_directory(self, path: bytes) -> Generator[Outcome, None, None]:
+        """Listed as a file, and a directory by now: it is walked as one, once."""
+        if path in self.put_off:
+            yield self._count(Outcome(OutcomeKind.CHANGED, path, "a file and a directory by turns"))
+        else:
+            self.put_off.add(path)
+            self.later.append(path)
 
     def _decide(self, event: _scan.PipeEvent, path: bytes) -> Generator[Outcome, None, None]:
         """A hit, or a file that moved: the read that the pipeline made counts as the first."""
@@ -905,7 +966,8 @@ class _Run:
             self.counters.undecided += state == _scan.LINK_UNDECIDED
             yield from self._named(path, _Examined(OutcomeKind.NO_MATCH, stat=event.before))
         elif not last:
-            self.waiting.append(event)  # still being read, or its event is on the way
+            # Still being read, or its event is on the way.
+            self.waiting.setdefault(_identity(event.before), []).append(event)
         else:
             open_path = _scan.open_path
             examined = self.scanner._examine_opened(
@@ -914,9 +976,17 @@ class _Run:
             yield from self._named(path, examined)
 
     def _settle_waiting(self, rename: tuple[bytes, bytes] | None, *, last: bool) -> Generator[Outcome, None, None]:
-        waiting, self.waiting = self.waiting, []
-        for event in waiting:
-            yield from self._linked(event, _renamed(event.path, rename), last)
+        waiting, self.waiting = self.waiting, {}
+        for identity, events in waiting.items():
+            # One of its names tells whether the others can be told: a file may have very many.
+            if not last and identity not in self.by_identity and self._still_read(events[0]):
+                self.waiting[identity] = events
+                continue
+            for event in events:
+                yield from self._linked(event, _renamed(event.path, rename), last)
+
+    def _still_read(self, event: _scan.PipeEvent) -> bool:
+        return self.feed.link_state(event.before) in (_scan.LINK_READING, _scan.LINK_ASK)
 
     def _named(self, path: bytes, examined: _Examined) -> Generator[Outcome, None, None]:
         self.counters.bytes_read += examined.bytes_read
