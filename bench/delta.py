@@ -4,7 +4,8 @@ A set of 1,000,000 MD5 digests (``--entries``), and a newer one in which 1 % of 
 others. Each step runs in a process of its own, which says its wall time and its maximum resident memory:
 
 * compare -- both sets in, the delta out: what ``compile --base`` does after the full compile
-* apply -- the old set and the delta in, the new set out, held against the full compile byte by byte
+* apply -- the old set and the delta in, the new set out, with as many threads as the command takes; held against the
+  full compile byte by byte
 
 Everything lies in one folder (``--folder``, by default a new one under the system's temporary directory), which needs
 room for five sets, about 20 bytes an entry each. "promised" is for 100,000,000 entries.
@@ -60,8 +61,9 @@ with HashSet.open(sys.argv[1], load=()) as old, HashSet.open(sys.argv[2], load=(
 
 APPLY = """
 import sys
+import os
 from hashsieve import apply_delta
-print(apply_delta(sys.argv[1], sys.argv[2], sys.argv[3]).entries)
+print(apply_delta(sys.argv[1], sys.argv[2], sys.argv[3], jobs=min(4, os.cpu_count() or 1)).entries)
 """
 
 

@@ -14,6 +14,7 @@ from hashsieve import HashSet, Listing, Record, Role, apply_delta
 from hashsieve.hashset.compile import SetWriter
 from hashsieve.hashset.delta import make_delta
 from hashsieve.hashset.hashset import ref_to_bytes
+from hashsieve.hashset.seal import SealKey
 from hashsieve.hashset.testfile import TEST_DIGESTS, TEST_LISTING
 from hashsieve.model import KINDS
 
@@ -61,6 +62,8 @@ def of_the_test_file(record):
 class Releases(RuleBasedStateMachine):
     """A list that changes, released as a set again and again, with a delta each time."""
 
+    secret = None
+
     def __init__(self):
         super().__init__()
         # In memory where that can be had: thousands of sets would wait for the disk.
@@ -69,6 +72,16 @@ class Releases(RuleBasedStateMachine):
         self.state = {}
         self.released = []
         self.generation = 0
+        self.seal = None if self.secret is None else SealKey(self.secret)
+
+    def stored(self, rows):
+        """Rows as a delta has them: with fingerprints where sets are sealed."""
+        if self.seal is None:
+            return rows
+        return {
+            (tuple((kind, self.seal.fingerprint(kind, digest)) for kind, digest in digests), *rest)
+            for digests, *rest in rows
+        }
 
     def teardown(self):
         shutil.rmtree(self.folder)
@@ -105,7 +118,7 @@ class Releases(RuleBasedStateMachine):
     def release(self, step, **options):
         self.generation += step
         number = len(self.released)
-        writer = SetWriter(generation=self.generation, **options)
+        writer = SetWriter(generation=self.generation, seal=self.seal, **options)
         for record in self.state.values():
             writer.add(record)
         writer.write(self.path(number))
@@ -113,14 +126,18 @@ class Releases(RuleBasedStateMachine):
         self.released.append(rows)
         if not number:
             return
-        with HashSet.open(self.path(number - 1)) as old, HashSet.open(self.path(number)) as new:
-            made = make_delta(old, new, self.path(number, "hdelta"))
+        with (
+            HashSet.open(self.path(number - 1), seal_key=self.seal) as old,
+            HashSet.open(self.path(number), seal_key=self.seal) as new,
+        ):
+            made = make_delta(old, new, self.path(number, "hdelta"), seal=self.seal)
         data = self.path(number, "hdelta").read_bytes()
-        said = ReferenceDelta(data)
-        assert set(said.adds) == rows - self.released[number - 1]
-        assert set(said.cancels) == self.released[number - 1] - rows
+        said = ReferenceDelta(data, self.secret)
+        before = self.released[number - 1]
+        assert set(said.adds) == self.stored(rows - before)
+        assert set(said.cancels) == self.stored(before - rows)
         assert (made.rows, made.file_bytes) == (len(said.adds) + len(said.cancels), len(data))
-        apply_delta(self.path(number - 1), self.path(number, "hdelta"), self.path("new"))
+        apply_delta(self.path(number - 1), self.path(number, "hdelta"), self.path("new"), seal_key=self.seal)
         assert self.path("new").read_bytes() == self.path(number).read_bytes()
 
     @precondition(lambda self: len(self.released) > 2)
@@ -131,7 +148,7 @@ class Releases(RuleBasedStateMachine):
         last = data.draw(st.integers(first + 1, len(self.released) - 1))
         shutil.copy(self.path(first), self.path("live"))
         deltas = [self.path(number, "hdelta") for number in range(first + 1, last + 1)]
-        apply_delta(self.path("live"), deltas, self.path("live"))
+        apply_delta(self.path("live"), deltas, self.path("live"), seal_key=self.seal)
         assert self.path("live").read_bytes() == self.path(last).read_bytes()
 
     @invariant()
@@ -141,6 +158,16 @@ class Releases(RuleBasedStateMachine):
 
 Releases.TestCase.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
 TestReleases = Releases.TestCase
+
+
+class SealedReleases(Releases):
+    """The same with sealed sets."""
+
+    secret = bytes(range(32))
+
+
+SealedReleases.TestCase.settings = settings(max_examples=10, stateful_step_count=10, deadline=None)
+TestSealedReleases = SealedReleases.TestCase
 
 
 def test_chained_deltas_give_the_bytes_of_a_fresh_build(tmp_path):

@@ -471,27 +471,34 @@ def _listings(reader: _Reader) -> list[tuple[int, bytes]]:
 
 
 def _add_sealed(writer: SetWriter, known: HashSet, delta: DeltaFile) -> None:
-    """Gives a writer the rows of the base without those that the delta cancels, and those that it adds."""
+    """Gives a writer the rows of the base without those that the delta cancels, and those that it adds.
+
+    Both come in one order, so each is read once, side by side.
+    """
     classes = sorted({*_classes(known), *delta.classes}, key=class_key)
     place = {key: number for number, key in enumerate(classes)}
-    cancelled = set()
 
     def add(row: _Row) -> None:
         ref = row.ref_code[1:] if row.ref_code else None
         number = writer._class(classes[row.class_number])
         writer._builder.add(row.shape, row.fingerprints, row.size_code - 1, number, ref)
 
-    for row in _unpack(delta.rows([place[key] for key in delta.classes])):
-        if row.cancel:
-            cancelled.add(row[:5])
-        else:
+    base, changes = _rows(known, place), _unpack(delta.rows([place[key] for key in delta.classes]))
+    row, change = next(base, None), next(changes, None)
+    while row is not None or change is not None:
+        if change is None or (row is not None and row[:5] < change[:5]):
+            assert row is not None
             add(row)
-    for row in _rows(known, place):
-        if row[:5] in cancelled:
-            cancelled.discard(row[:5])
-        else:
-            add(row)
-    if cancelled:
-        raise DeltaFormatError(
-            f"{shown(delta.path)}: takes out a listing that its base does not have; fetch the whole set"
-        )
+            row = next(base, None)
+            continue
+        held = row is not None and row[:5] == change[:5]
+        if change.cancel and not held:
+            raise DeltaFormatError(
+                f"{shown(delta.path)}: does not fit its base: a record to cancel is not in the base; fetch the whole "
+                "set"
+            )
+        if not change.cancel:
+            add(change)
+        if held:
+            row = next(base, None)
+        change = next(changes, None)

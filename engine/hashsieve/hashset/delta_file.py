@@ -324,7 +324,8 @@ class DeltaFile:
         parts, rest = [], length
         while rest:
             try:
-                part = os.pread(self._fd, rest, offset)
+                os.lseek(self._fd, offset, os.SEEK_SET)  # no pread on Windows; one thread, so nobody else seeks
+                part = os.read(self._fd, rest)
             except OSError as problem:
                 raise DeltaDamagedError(f"{shown(self.path)}: cannot be read: {problem.strerror or problem}") from None
             if not part:
