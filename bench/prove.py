@@ -76,6 +76,16 @@ def damaged_lists(quick: bool, save: Path) -> list[str]:
     return [f"damaged lists: {line.strip()}" for line in out.splitlines() or ["no output"]]
 
 
+def deltas(quick: bool, save: Path) -> list[str]:
+    """Chains of deltas, kills in the middle of applying, and time and memory of applying at full size."""
+    out = [
+        run("tests/model/delta_chain.py", "--deltas", "50", "--entries", "300" if quick else "5000"),
+        run("tests/unit/apply_kills.py", "--kills", "5" if quick else "50"),
+    ]
+    out += run("bench/delta.py", "--entries", "100000" if quick else "100000000", "--no-save").splitlines()
+    return [f"deltas: {line}" for line in out]
+
+
 def scans(quick: bool, save: Path) -> list[str]:
     """Whole scans beside peers, and the other questions about scans."""
     how = ["--small", "--rounds", "1"] if quick else ["--all", "--rounds", "5", "--home-scale", "0.25"]
@@ -174,6 +184,7 @@ def main() -> None:
         journals,
         every_size,
         replacements,
+        deltas,
         memory,
         compiling,
         killed_builders,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import HashsieveError
     from .hashset.compile import compile_lists
+    from .hashset.delta import apply_delta
     from .hashset.follow import follow
     from .hashset.hashset import HashSet
     from .model import DigestKind, Entry, HealthEvent, Listing, Match, Outcome, OutcomeKind, Record, Role, Summary
@@ -31,6 +32,7 @@ __all__ = [
     "Scanner",
     "Summary",
     "__version__",
+    "apply_delta",
     "compile_lists",
     "follow",
 ]
@@ -41,6 +43,7 @@ _HOMES = {
     "HashSet": "hashset.hashset",
     "HashsieveError": "errors",
     "Scanner": "scan.scanner",
+    "apply_delta": "hashset.delta",
     "compile_lists": "hashset.compile",
     "follow": "hashset.follow",
 }

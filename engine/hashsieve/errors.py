@@ -6,6 +6,7 @@ the command line ends with when nothing handles it. The tree is cut by what a ca
 * :class:`UsageError` -- the call is wrong; change the arguments.
 * :class:`ListError` -- a hash list cannot be imported; ask its custodian or correct the options.
 * :class:`SetError` -- a compiled hash set cannot be used; install a good one.
+* :class:`DeltaError` -- a delta cannot be applied; fetch it again, the one that is missing, or the whole set.
 * :class:`KeySourceError` -- a key is missing, or its file is open to others; correct that.
 * :class:`StateError` -- the memory of an agent is damaged; decide what becomes of it.
 * :class:`OutputError` -- a file could not be published; free space or choose another place.
@@ -20,6 +21,14 @@ from __future__ import annotations
 import os
 
 __all__ = [
+    "DeltaBaseError",
+    "DeltaDamagedError",
+    "DeltaError",
+    "DeltaFormatError",
+    "DeltaResultError",
+    "DeltaSealError",
+    "DeltaSignatureError",
+    "DeltaVersionError",
     "ForkError",
     "HashsieveError",
     "JournalBusyError",
@@ -126,6 +135,38 @@ class SetRollbackError(SetError):
 
 class SetExpiredError(SetError):
     """The end of the hash set's validity has passed, and a valid set was demanded."""
+
+
+class DeltaError(HashsieveError):
+    """A delta cannot be applied. Nothing was published and the old set is untouched."""
+
+
+class DeltaFormatError(DeltaError):
+    """The file is not a delta this version can read: wrong magic, impossible contents."""
+
+
+class DeltaVersionError(DeltaFormatError):
+    """The delta asks for a newer reader."""
+
+
+class DeltaDamagedError(DeltaError):
+    """Bytes of the delta do not agree with its checksums, or cannot be read."""
+
+
+class DeltaBaseError(DeltaError):
+    """The delta does not start from the given set: another base, a missing link, an older or an applied delta."""
+
+
+class DeltaResultError(DeltaError):
+    """Old set and delta were intact, yet what they gave has not the root that the delta promises."""
+
+
+class DeltaSealError(DeltaError):
+    """The delta is one of sealed sets, and none of the keys given is theirs."""
+
+
+class DeltaSignatureError(DeltaError):
+    """Delta or result carry no valid signature of a trusted key where one was demanded, or one that does not fit."""
 
 
 class KeySourceError(HashsieveError):

@@ -186,7 +186,7 @@ cdef class SetFile:
             "pages": self.set.page_count,
             "file_bytes": self.set.file_bytes,
             "sizes": "trusted" if self.set.sizes_policy else "ignored",
-            "bits_per_entry": self.set.filter_millibits / 1000,
+            "bits_per_entry": self.set.filter_millibits / 1000.0,  # the point: C would divide whole numbers
             "root": PyBytes_FromStringAndSize(<char *>self.set.root, 32),
             "seal_key_id": PyBytes_FromStringAndSize(<char *>self.set.seal_key_id, 16),
             "set_id": PyBytes_FromStringAndSize(<char *>self.set.set_id, 16),

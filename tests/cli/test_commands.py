@@ -598,7 +598,7 @@ def test_version_and_how_this_build_works_here(cli):
         assert re.search(rf"^{word} +\S", verbose.text, re.MULTILINE), word
 
 
-@pytest.mark.parametrize("command", ["compile", "info", "verify", "lists", "lookup", "scan", "demo"])
+@pytest.mark.parametrize("command", ["compile", "apply", "info", "verify", "lists", "lookup", "scan", "demo"])
 def test_every_command_explains_itself(cli, command):
     done = cli(command, "--help")
     assert done.code == 0
@@ -626,6 +626,8 @@ def test_json_of_every_command_is_ascii_lines(cli, make_set, tmp_path):
     outputs = [
         cli("compile", "--json", "-o", out, "--role", "known-bad", "--source", "qu\u202eelle\x1b", name),
         cli("info", "--json", out),
+        cli("compile", "--json", "-o", out + b".delta", "--role", "trusted", "--base", out, name),
+        cli("apply", "--json", "-o", out + b".new", out, out + b".delta"),
         cli("lookup", "--json", "-s", out, digest("md5", BAD).hex()),
         cli("scan", "--json", "-s", out, tmp_path),
     ]

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import shown
 from . import alerts as alerts_command
+from . import apply as apply_command
 from . import compile as compile_command
 from . import cpu, demo, info, keygen, lists, lookup, output, scan, verify
 
@@ -25,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("compile")(compile_command.command)
+app.command("apply")(apply_command.command)
 app.command("info")(info.command)
 app.command("verify")(verify.command)
 app.command("lists")(lists.command)

@@ -18,7 +18,7 @@ from .options import JsonOption
 
 def command(
     lists: Annotated[list[str], typer.Argument(metavar="LIST...", help="Hash lists to compile together.")],
-    out: Annotated[str, typer.Option("-o", "--output", metavar="SET", help="Where to publish the hash set.")],
+    out: Annotated[str, typer.Option("-o", "--output", metavar="SET", help="Where to publish the set or delta.")],
     role: Annotated[str | None, typer.Option(help="known-bad, known-good, trusted, undecided or test.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of the custodian; else each list's file name.")] = None,
     format: Annotated[str | None, typer.Option(help="List format, where the content should not decide.")] = None,
@@ -35,7 +35,9 @@ def command(
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Any refused row refuses the list.")] = False,
-    generation: Annotated[int, typer.Option(help="Generation number of the set.")] = 1,
+    generation: Annotated[
+        int | None, typer.Option(help="Generation number of the set; else 1, or one more than the base's.")
+    ] = None,
     valid_until: Annotated[
         str | None, typer.Option(metavar="DATE", help="End of validity, YYYY-MM-DD or ISO 8601, UTC.")
     ] = None,
@@ -51,9 +53,12 @@ def command(
     sign_key: Annotated[
         list[str] | None, typer.Option(metavar="SRC", help="Sign the set with this key; may be given again.")
     ] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="OLD", help="Write a delta from this older hash set to the complete new one.")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
-    """Compile hash lists into one hash set, published whole or not at all."""
+    """Compile hash lists into one hash set, or a delta to it, published whole or not at all."""
     from ..hashset.compile import compile_lists
 
     if jobs is None:
@@ -73,7 +78,7 @@ def command(
         report = compile_lists(
             lists, out, role=role, source=source, format=format, digest=digest, profile=profile, strict=strict,
             columns=_columns(map_), generation=generation, valid_until_seconds=_seconds(valid_until), sizes=sizes,
-            bits_per_entry=bits_per_entry, memory_bytes=memory << 20, jobs=jobs,
+            bits_per_entry=bits_per_entry, memory_bytes=memory << 20, jobs=jobs, base=base,
             progress=stage.update, **keys,
         )  # fmt: skip
     for found in report.trivial:
@@ -93,8 +98,13 @@ def command(
         if each.warned:
             warned = ", ".join(f"{count:,} {reason}" for reason, count in each.warned.items())
             output.say(f"{each.path}: warning: taken, but files like that are on every machine: {warned}")
+    if report.delta is not None:
+        size = output.human_bytes(report.delta.file_bytes)
+        output.say(f"{shown(report.path)}: a delta of {report.delta.rows:,} rows, {size}, to the set below")
+        output.say(f"base root {report.delta.base.hex()}")
     digests = ", ".join(f"{count:,} {kind}" for kind, count in report.digests.items())
-    output.say(f"{shown(report.path)}: {report.entries:,} entries ({digests}), {report.conflicts:,} conflicts")
+    name = "" if report.delta is not None else f"{shown(report.path)}: "
+    output.say(f"{name}{report.entries:,} entries ({digests}), {report.conflicts:,} conflicts")
     output.say(f"root {report.root.hex()}, generation {report.generation}")
     return 0
 
@@ -104,7 +114,7 @@ class Stage:
 
     NAMES: ClassVar = {
         "read": "reading lists", "base": "reading the base", "merge": "merging", "tables": "ordering digests",
-        "conflicts": "counting conflicts", "write": "writing",
+        "conflicts": "counting conflicts", "write": "writing", "compare": "comparing with the base",
     }  # fmt: skip
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._build import Builder, Difference
 from ..errors import ListEmptyError, OutputError, Path, UsageError, shown
@@ -30,7 +30,19 @@ from .signature import root_page
 from .testfile import TEST_DIGESTS, TEST_LISTING, TEST_TEXT
 from .trivial import Trivial, listed_trivial
 
-__all__ = ["MEMORY_BYTES", "Class", "CompileReport", "Progress", "SetWriter", "compile_lists", "difference"]
+if TYPE_CHECKING:
+    from .delta import DeltaReport
+
+__all__ = [
+    "MEMORY_BYTES",
+    "Class",
+    "CompileReport",
+    "Progress",
+    "SetWriter",
+    "class_key",
+    "compile_lists",
+    "difference",
+]
 
 PAGE_BYTES = 4096
 FORMAT_VERSION = 1
@@ -74,9 +86,12 @@ class CompileReport:
     digests: dict[str, int]
     lists: tuple[ListReport, ...] = ()
     trivial: tuple[Trivial, ...] = ()
+    delta: DeltaReport | None = None
+    """With a base: what was written instead of the set."""
 
     def to_json(self) -> dict[str, Any]:
         """The ``compiled`` event of the command line."""
+        delta = {} if self.delta is None else self.delta.to_json()
         return {
             "event": "compiled",
             "path": self.path,
@@ -87,6 +102,7 @@ class CompileReport:
             "digests": self.digests,
             "lists": [report.to_json() for report in self.lists],
             "trivial": [each.to_json() for each in self.trivial],
+            **delta,
         }
 
 
@@ -342,17 +358,22 @@ class SetWriter:
             raise self._temp_problem(problem) from problem
         return len(rows) - (self.test_records - before)
 
-    def write(self, path: Path, *, progress: Progress | None = None) -> CompileReport:
+    def write(
+        self, path: Path, *, progress: Progress | None = None, accept: Callable[[bytes], object] | None = None
+    ) -> CompileReport:
         """Builds the set and publishes it under *path*. The writer is used up.
 
+        *accept* is called with the root before anything is published and may raise to refuse it.
         *progress* is called with a stage, what is done and what there is to do; it may raise to stop, which leaves
-        *nothing ehind.
+        nothing behind.
         """
         try:
             with AtomicFile(path) as output, output.problems():
                 if self._place.directory is None:
                     self._place.directory = os.path.dirname(output.path) or "."
                 report = self._write(output, progress)
+                if accept is not None:
+                    accept(report.root)
                 output.publish()
                 return report
         finally:
@@ -370,7 +391,7 @@ class SetWriter:
             test_digests = self._sealed(15, test_digests)
         used = list(range(len(classes)))
         while True:
-            order = sorted(used, key=lambda n: _class_key(classes[n]))
+            order = sorted(used, key=lambda n: class_key(classes[n]))
             final = [0] * len(classes)
             for rank, number in enumerate(order):
                 final[number] = rank
@@ -528,31 +549,27 @@ def difference(
     """What only one of two sets has: the classes that rows name by number, and packed rows in pieces of up to 1 MiB.
 
     A row: shape (1 byte), digests in code order, size + 1 (8, big-endian; 0 = none), class (4, big-endian), op (1: 0
-    = only
-    in *new*, 2 = only in *old*), length of the record id + 1 (2, little-endian; 0 = none), the record id. Rows rise by
-    shape, digests, size, class, record id. :meth:`SetWriter.add_rows` takes them, whole rows at a time.
+    only in *new*, 2 only in *old*), length of the record id + 1 (2, little-endian; 0 = none), the record id. The
+    classes are in the order of sets; rows rise by shape, digests, size, class, record id. :meth:`SetWriter.add_rows`
+    takes them, whole rows at a time.
 
     Both sets are read in order and every page is checked; SetDamagedError or SetFormatError when one cannot be read.
     """
-    numbers: dict[Class, int] = {}
-
-    def numbered(hash_set: HashSet) -> list[int]:
-        return [
-            0xFFFFFFFF if n == hash_set._test_class else numbers.setdefault((source, str(role), category), len(numbers))
-            for n, (source, role, category) in enumerate(hash_set._classes)
-        ]
-
-    maps = numbered(old), numbered(new)
+    own = [[(s, str(r), c) for s, r, c in known._classes[: known._test_class]] for known in (old, new)]
+    classes = sorted({*own[0], *own[1]}, key=class_key)
+    numbers = {key: number for number, key in enumerate(classes)}
+    maps = [[*(numbers[key] for key in keys), 0xFFFFFFFF] for keys in own]
     place = _TempPlace(None if temp_dir is None else os.fsdecode(temp_dir))
     rows = Difference(place, memory_bytes, _BUFFER_BYTES, old=old.file, old_classes=maps[0], new=new.file,
                       new_classes=maps[1], check=progress)  # fmt: skip
     try:
-        yield list(numbers), rows
+        yield classes, rows
     finally:
         rows.close()
 
 
-def _class_key(key: Class) -> tuple[str, str, bool, str]:
+def class_key(key: Class) -> tuple[str, str, bool, str]:
+    """What classes are sorted by: source, role, category with none first, by code point."""
     source, role, category = key
     return source, role, category is not None, category or ""
 
@@ -583,7 +600,7 @@ def compile_lists(
     profile: str | None = None,
     columns: Mapping[str, str] | None = None,
     strict: bool = False,
-    generation: int = 1,
+    generation: int | None = None,
     valid_until_seconds: int = 0,
     sizes: str = "ignored",
     bits_per_entry: float = 16,
@@ -591,6 +608,7 @@ def compile_lists(
     jobs: int = 1,
     seal: SealKey | None = None,
     sign: Callable[[bytes], bytes] | None = None,
+    base: Path | None = None,
     progress: Progress | None = None,
 ) -> CompileReport:
     """Compiles hash lists into one set file, published under *path* whole or not at all.
@@ -601,6 +619,10 @@ def compile_lists(
     custodian, by default each list's file name. *memory_bytes*, *jobs*, *seal* and *sign* are those of
     :class:`SetWriter`. *progress* is called with a stage, a count and the whole or None, and may raise to stop: nothing
     is then left behind.
+
+    *base* names an older set: then *path* becomes a delta that leads from it to the set these lists make, which
+    :func:`hashsieve.apply_delta` writes. *lists* are the complete new state all the same. *generation* is 1 unless
+    given, and with a base one more than its. *sign* then signs the delta too.
 
     Raises UsageError, ListError (a list cannot be imported) or OutputError.
     """
@@ -619,16 +641,27 @@ def compile_lists(
         )
     except ValueError as problem:
         raise UsageError(f"{problem}; roles: {', '.join(Role)}; digests: {', '.join(DigestKind)}") from None
-    _refuse_output_over_list(paths, path)
-    with SetWriter(
-        generation=generation, valid_until_seconds=valid_until_seconds, sizes=sizes, bits_per_entry=bits_per_entry,
-        memory_bytes=memory_bytes, jobs=jobs, temp_dir=os.path.dirname(os.fsdecode(path)) or ".", seal=seal, sign=sign,
-    ) as writer:  # fmt: skip
-        reports = [_take(each, options, writer, progress) for each in paths]
-        report = writer.write(path, progress=progress)
-    with HashSet.open(path, seal_key=seal) as known:
-        trivial = listed_trivial(known)
-    return dataclasses.replace(report, lists=tuple(reports), trivial=trivial)
+    _refuse_output_over_list([*paths, *([] if base is None else [base])], path)
+
+    def build(out: Path, number: int) -> CompileReport:
+        with SetWriter(
+            generation=number, valid_until_seconds=valid_until_seconds, sizes=sizes, bits_per_entry=bits_per_entry,
+            memory_bytes=memory_bytes, jobs=jobs, temp_dir=os.path.dirname(os.fsdecode(out)) or ".", seal=seal,
+            sign=sign,
+        ) as writer:  # fmt: skip
+            reports = [_take(each, options, writer, progress) for each in paths]
+            report = writer.write(out, progress=progress)
+        with HashSet.open(out, seal_key=seal) as known:
+            trivial = listed_trivial(known)
+        return dataclasses.replace(report, lists=tuple(reports), trivial=trivial)
+
+    if base is None:
+        return build(path, 1 if generation is None else generation)
+    from .delta import compile_delta
+
+    return compile_delta(
+        base, path, generation, build, seal=seal, sign=sign, memory_bytes=memory_bytes, progress=progress
+    )
 
 
 def _take(path: Path, options: ListOptions, writer: SetWriter, progress: Progress | None) -> ListReport:
@@ -654,11 +687,11 @@ def _take(path: Path, options: ListOptions, writer: SetWriter, progress: Progres
 
 
 def _refuse_output_over_list(lists: Sequence[Path], path: Path) -> None:
-    """The set must not replace one of the lists it is made from."""
+    """What is made must not replace one of the files it is made from."""
     for each in lists:
         try:
             same = os.path.samefile(each, path)
         except (OSError, ValueError):
             continue
         if same:
-            raise OutputError(f"{shown(path)}: is one of the lists; name another output")
+            raise OutputError(f"{shown(path)}: is one of the files to read; name another output")
