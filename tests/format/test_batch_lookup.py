@@ -9,8 +9,9 @@ import pytest
 from hashsieve.errors import SetDamagedError, UsageError
 from hashsieve.hashset.compile import SetWriter
 from hashsieve.hashset.hashset import HashSet
+from hashsieve.hashset.seal import SealKey
 from hashsieve.hashset.testfile import TEST_DIGESTS
-from hashsieve.model import Listing, Role
+from hashsieve.model import Listing, Record, Role
 
 BAD = Listing("made up", Role.KNOWN_BAD)
 COUNT = 200_000
@@ -113,6 +114,35 @@ def test_many_callers_with_threads_of_their_own(large):
     for caller in callers:
         caller.join()
     assert answers == [True] * 4
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_sealed_sets_answer_batches_as_plain_ones_do(tmp_path, threads):
+    rng = np.random.default_rng(8)
+    listed = rng.integers(0, 256, (400, 20), np.uint8)
+    records = [Record({"sha1": row.tobytes()}, None, BAD) for row in listed]
+    for name, seal in (("plain", None), ("sealed", SealKey(bytes(range(32))))):
+        writer = SetWriter(seal=seal)
+        for each in records:
+            writer.add(each)
+        writer.write(tmp_path / name)
+    asked = rng.integers(0, 256, (350_000, 20), np.uint8)
+    asked[::100] = listed[rng.integers(0, 400, 3500)]
+    with (
+        HashSet.open(tmp_path / "plain") as plain,
+        HashSet.open(tmp_path / "sealed", seal_key=lambda: bytes(range(32))) as known,
+    ):
+        found = known.lookup(asked, "sha1", threads=threads)
+        assert (found >= 0).tolist() == [n % 100 == 0 for n in range(len(asked))]
+        assert (known.may_match(asked, "sha1", threads=threads) >= (found >= 0)).all()
+        flags = bytearray(len(asked))
+        assert known.mark_listed("sha1", asked.tobytes(), flags) == 3500
+        assert flags == bytearray((found >= 0).astype(np.uint8).tobytes())
+        # The order of fingerprints is another one, so entries are compared by what they are.
+        for at in range(0, 5000, 100):
+            (one,), (other,) = plain.entries("sha1", asked[at].tobytes()), known.entries("sha1", asked[at].tobytes())
+            assert one.listings == other.listings
+            assert known.find("sha1", asked[at].tobytes()) == [found[at]]
 
 
 def test_no_threads_are_refused(large):

@@ -11,6 +11,9 @@ import pytest
 import hashsieve
 from hashsieve import follow
 from hashsieve.errors import SetError, SetFormatError, UsageError
+from hashsieve.hashset.compile import SetWriter
+from hashsieve.hashset.seal import SealKey
+from hashsieve.model import Listing, Record, Role
 from helpers import ENGINE, digest, record
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -241,6 +244,20 @@ def test_the_copy_of_an_earlier_run_serves_where_the_path_cannot(path, tmp_path,
     os.unlink(path)
     with pytest.raises(SetError):
         follow(path, state_dir=tmp_path / "other", name="list")
+
+
+def test_the_key_of_sealed_sets_is_read_once_for_all_generations(tmp_path):
+    def put_sealed(generation):
+        writer = SetWriter(generation=generation, seal=SealKey(bytes(range(32))))
+        writer.add(Record({"md5": bytes([generation] * 16)}, None, Listing("list", Role.KNOWN_BAD)))
+        writer.write(tmp_path / "x.hset")
+
+    keys = iter([bytes(range(32))])
+    put_sealed(1)
+    with follow(tmp_path / "x.hset", poll_seconds=0, seal_key=lambda: next(keys)) as followed:
+        for generation in (1, 2, 3):
+            put_sealed(generation)
+            assert followed.current.find("md5", bytes([generation] * 16)) == [0]
 
 
 # ---------------------------------------------------------------- flat
