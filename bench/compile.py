@@ -1,7 +1,7 @@
 """How long and in how much memory a set is compiled from records that are at hand, and how large it comes out.
 
-Random digests go in packed (one kind) or as rows with MD5, SHA-1 and size, as a list reader would hand them over. Each
-case runs in a process of its own, whose maximum resident set is measured. Peers' figures are in the README; none of them
+Random digests go in packed (one kind) or as rows with MD5, SHA-1 and size, as a list reader hands them over. Each
+case runs in a process of its own, whose maximum resident set is measured. No peer
 compiles this many.
 
 ``python bench/compile.py [--entries N] [--case md5|pair|apply] [--memory MIB] [--jobs N] [--json FILE] [--dir DIR]``
@@ -138,7 +138,8 @@ def main() -> None:
             size, rss = PROMISES[case]
             kept = result["bytes_an_entry_without_filters"] <= size and result["max_rss_mib"] <= rss
             print(
-                f"compile {case} {result['entries']:,} entries, --memory {options.memory}: {result['wall_seconds']} s wall, "
+                f"compile {case} {result['entries']:,} entries, --memory {options.memory}: "
+                f"{result['wall_seconds']} s wall, "
                 f"{result['cpu_seconds']} s CPU, {result['max_rss_mib']} MiB (promised {rss}), "
                 f"{result['bytes_an_entry_without_filters']} bytes an entry (promised {size:g}): "
                 f"{'ok' if kept else 'FAILED'}  {result['stages']}",

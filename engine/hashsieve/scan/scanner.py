@@ -18,6 +18,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ from .reading import BUFFER_BYTES, ReadResult, hashers, read_digests
 from .verdict import Hit, Ruling, Verdict, judge, kinds_to_confirm, look_up
 
 if TYPE_CHECKING:
-    from .._scan import FileStat, OpenFile
+    from .._scan import FileStat, OpenFile, Sizes
 
 __all__ = ["Counters", "Scanner"]
 
@@ -406,10 +407,10 @@ class Scanner:
         return buffer
 
     def _examine_opened(
-        self, open_it: Callable[[], OpenFile], first: FirstRead | None = None, *, gated: bool = False
+        self, open_it: Callable[[], OpenFile], first: FirstRead | None = None, *, gated: Known | None = None
     ) -> _Examined:
         """Opens and examines; what the system answers becomes the outcome. *first*: a read that was made already.
-        *gated*: the gates that the pipeline would ask stand before the read."""
+        *gated*: these sets are asked, and the gates that the pipeline would ask stand before the read."""
         operation = "open"
         try:
             with open_it() as file:
@@ -421,9 +422,9 @@ class Scanner:
                 if (refused := _not_to_open(before)) is not None:
                     return refused
                 operation = "read"
-                if gated and (left_out := self._left_out(file, before)) is not None:
+                if gated is not None and (left_out := self._left_out(file, before, gated.sizes)) is not None:
                     return left_out
-                return self._examine_file(file, before)
+                return self._examine_file(file, before, known=gated)
         except OSError as problem:
             return _from_problem(operation, problem)
         except MemoryError:
@@ -434,12 +435,11 @@ class Scanner:
             # Not foreseen: still the outcome of this name alone, and never silence about it or the names behind it.
             return _Examined(OutcomeKind.ERROR, f"{operation}: {type(problem).__name__} {problem}")
 
-    def _left_out(self, file: OpenFile, facts: FileStat) -> _Examined | None:
+    def _left_out(self, file: OpenFile, facts: FileStat, sizes: Sizes | None) -> _Examined | None:
         """What the gates say of an open file; None: it is to be read."""
         if self._max_size_bytes is not None and facts.size_bytes > self._max_size_bytes:
             return _Examined(OutcomeKind.NOT_EXAMINED, _REASONS[_scan.TOO_LARGE], stat=facts)
         # A file that claims to be empty is read: some file systems say so of files that are not.
-        sizes = self._known.sizes
         if sizes is not None and facts.size_bytes and facts.size_bytes not in sizes:
             return _Examined(OutcomeKind.NO_MATCH, stat=facts, gate="known-sizes")
         if self._only == "media":
@@ -450,7 +450,7 @@ class Scanner:
                 return _Examined(OutcomeKind.NOT_EXAMINED, _REASONS[_scan.NOT_MEDIA], stat=facts, bytes_read=got)
         return None
 
-    def _examine_apart(self, listed: ApartFile, between: Callable[[], None]) -> _Examined:
+    def _examine_apart(self, known: Known, listed: ApartFile, between: Callable[[], None]) -> _Examined:
         """Examines a file of a mount that may never answer, in a thread of that mount's own."""
         self._local.between = between
         at, name, policy = listed.directory, listed.name, self._policy
@@ -463,12 +463,14 @@ class Scanner:
             return refused
         if at is None:
             return self._examine_opened(
-                lambda: _scan.open_path(name, policy=policy, stat=facts, os=self._os), gated=True
+                lambda: _scan.open_path(name, policy=policy, stat=facts, os=self._os), gated=known
             )
-        return self._examine_opened(lambda: at.open_file(name, policy, facts), gated=True)
+        return self._examine_opened(lambda: at.open_file(name, policy, facts), gated=known)
 
-    def _examine_file(self, file: OpenFile, before: FileStat, first: FirstRead | None = None) -> _Examined:
-        known = self._current() if first is None else first.known
+    def _examine_file(
+        self, file: OpenFile, before: FileStat, first: FirstRead | None = None, *, known: Known | None = None
+    ) -> _Examined:
+        known = first.known if first is not None else known if known is not None else self._current()
         total_bytes = 0
         for attempt in range(_READS):
             if attempt == 0 and first is not None:
@@ -696,7 +698,9 @@ class _Run:
             skip = self.mounts.skips_below(real)
             return _scan.Walker(real, skip=skip, visited=self.visited, os=self.scanner._os)
 
-        apart: Apart[_Examined] = Apart(path, find, self.scanner._examine_apart, self.scanner._patience_seconds)
+        apart: Apart[_Examined] = Apart(
+            path, find, partial(self.scanner._examine_apart, self.known), self.scanner._patience_seconds
+        )
         told = apart.outcomes()
         try:
             for each in told:
