@@ -1,7 +1,9 @@
 """Batches: the same answers as one by one, whatever the number of threads, hits, and pages between them."""
 
 import hashlib
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ import pytest
 from hashsieve.errors import SetDamagedError, UsageError
 from hashsieve.hashset.compile import SetWriter
 from hashsieve.hashset.hashset import HashSet
-from hashsieve.hashset.seal import SealKey
 from hashsieve.hashset.testfile import TEST_DIGESTS
-from hashsieve.model import Listing, Record, Role
+from hashsieve.model import Listing, Role
+
+sys.path.insert(0, str(Path(__file__).parent))
+import set_maker
 
 BAD = Listing("made up", Role.KNOWN_BAD)
 COUNT = 200_000
@@ -120,12 +124,9 @@ def test_many_callers_with_threads_of_their_own(large):
 def test_sealed_sets_answer_batches_as_plain_ones_do(tmp_path, threads):
     rng = np.random.default_rng(8)
     listed = rng.integers(0, 256, (400, 20), np.uint8)
-    records = [Record({"sha1": row.tobytes()}, None, BAD) for row in listed]
-    for name, seal in (("plain", None), ("sealed", SealKey(bytes(range(32))))):
-        writer = SetWriter(seal=seal)
-        for each in records:
-            writer.add(each)
-        writer.write(tmp_path / name)
+    records = [({"sha1": row.tobytes()}, None, ("made up", "known-bad", None), None) for row in listed]
+    for name, key in (("plain", None), ("sealed", bytes(range(32)))):
+        (tmp_path / name).write_bytes(set_maker.make(records, key=key))
     asked = rng.integers(0, 256, (350_000, 20), np.uint8)
     asked[::100] = listed[rng.integers(0, 400, 3500)]
     with (

@@ -11,12 +11,10 @@ import pytest
 import hashsieve
 from hashsieve import follow
 from hashsieve.errors import SetError, SetFormatError, UsageError
-from hashsieve.hashset.compile import SetWriter
-from hashsieve.hashset.seal import SealKey
-from hashsieve.model import Listing, Record, Role
 from helpers import ENGINE, digest, record
 
 sys.path.insert(0, str(Path(__file__).parent))
+import set_maker
 from replace_sets import replaced_under_load
 
 BAD, OTHER = b"listed content\n", b"other listed content\n"
@@ -248,9 +246,9 @@ def test_the_copy_of_an_earlier_run_serves_where_the_path_cannot(path, tmp_path,
 
 def test_the_key_of_sealed_sets_is_read_once_for_all_generations(tmp_path):
     def put_sealed(generation):
-        writer = SetWriter(generation=generation, seal=SealKey(bytes(range(32))))
-        writer.add(Record({"md5": bytes([generation] * 16)}, None, Listing("list", Role.KNOWN_BAD)))
-        writer.write(tmp_path / "x.hset")
+        records = [({"md5": bytes([generation] * 16)}, None, ("list", "known-bad", None), None)]
+        (tmp_path / "new").write_bytes(set_maker.make(records, generation=generation, key=bytes(range(32))))
+        os.replace(tmp_path / "new", tmp_path / "x.hset")
 
     keys = iter([bytes(range(32))])
     put_sealed(1)

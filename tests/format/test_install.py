@@ -20,13 +20,11 @@ from hashsieve.errors import (
     SetSignatureError,
     UsageError,
 )
-from hashsieve.hashset.compile import SetWriter
 from hashsieve.hashset.install import open_installed
-from hashsieve.hashset.seal import SealKey
-from hashsieve.model import Listing, Record, Role
 from helpers import ENGINE, digest, record
 
-KEY, LISTING = bytes(range(32)), Listing("list", Role.KNOWN_BAD)
+sys.path.insert(0, str(Path(__file__).parent))
+import set_maker
 
 BAD, OTHER = b"listed content\n", b"other listed content\n"
 
@@ -106,20 +104,14 @@ def test_the_highest_generation_is_remembered_without_its_copy(make_set, state):
         assert knows(known)
 
 
-def sealed(path, generation, *digests):
-    writer = SetWriter(generation=generation, seal=SealKey(KEY))
-    for each in digests:
-        writer.add(Record({"md5": each}, None, LISTING))
-    writer.write(path)
-    return path
-
-
 def test_a_key_from_a_descriptor_is_read_once(state, tmp_path):
-    path = sealed(tmp_path / "x.hset", 1, bytes(16))
+    key = bytes(range(32))
+    records = [({"md5": bytes(16)}, None, ("list", "known-bad", None), None)]
+    (tmp_path / "x.hset").write_bytes(set_maker.make(records, key=key))
     read, write = os.pipe()
-    os.write(write, KEY.hex().encode())
+    os.write(write, b"hashsieve seal key 1\n" + key.hex().encode() + b"\n")
     os.close(write)
-    with HashSet.install(path, state, seal_key=f"fd:{read}") as known:
+    with HashSet.install(tmp_path / "x.hset", state, seal_key=f"fd:{read}") as known:
         assert known.find("md5", bytes(16)) == [0]
 
 
