@@ -168,6 +168,12 @@ with HashSet.open(path, load=()) as known, Scanner(known) as scanner:
     ]
 
 
+def seals(quick: bool, save: Path) -> list[str]:
+    """What a sealed set costs a key more."""
+    out = run("bench/seal.py", *(["--rounds", "3"] if quick else ["--entries", "10000000"]))
+    return [f"sealed sets: {line}" for line in out.splitlines() if "promised" in line or "FAILED" in line]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="scaled down, to see that it runs")
@@ -188,6 +194,7 @@ def main() -> None:
         memory,
         compiling,
         killed_builders,
+        seals,
         kernels,
         scans,
         portable,

@@ -1,7 +1,9 @@
 """Batches: the same answers as one by one, whatever the number of threads, hits, and pages between them."""
 
 import hashlib
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ from hashsieve.hashset.compile import SetWriter
 from hashsieve.hashset.hashset import HashSet
 from hashsieve.hashset.testfile import TEST_DIGESTS
 from hashsieve.model import Listing, Role
+
+sys.path.insert(0, str(Path(__file__).parent))
+import set_maker
 
 BAD = Listing("made up", Role.KNOWN_BAD)
 COUNT = 200_000
@@ -113,6 +118,32 @@ def test_many_callers_with_threads_of_their_own(large):
     for caller in callers:
         caller.join()
     assert answers == [True] * 4
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_sealed_sets_answer_batches_as_plain_ones_do(tmp_path, threads):
+    rng = np.random.default_rng(8)
+    listed = rng.integers(0, 256, (400, 20), np.uint8)
+    records = [({"sha1": row.tobytes()}, None, ("made up", "known-bad", None), None) for row in listed]
+    for name, key in (("plain", None), ("sealed", bytes(range(32)))):
+        (tmp_path / name).write_bytes(set_maker.make(records, key=key))
+    asked = rng.integers(0, 256, (350_000, 20), np.uint8)
+    asked[::100] = listed[rng.integers(0, 400, 3500)]
+    with (
+        HashSet.open(tmp_path / "plain") as plain,
+        HashSet.open(tmp_path / "sealed", seal_key=lambda: bytes(range(32))) as known,
+    ):
+        found = known.lookup(asked, "sha1", threads=threads)
+        assert (found >= 0).tolist() == [n % 100 == 0 for n in range(len(asked))]
+        assert (known.may_match(asked, "sha1", threads=threads) >= (found >= 0)).all()
+        flags = bytearray(len(asked))
+        assert known.mark_listed("sha1", asked.tobytes(), flags) == 3500
+        assert flags == bytearray((found >= 0).astype(np.uint8).tobytes())
+        # The order of fingerprints is another one, so entries are compared by what they are.
+        for at in range(0, 5000, 100):
+            (one,), (other,) = plain.entries("sha1", asked[at].tobytes()), known.entries("sha1", asked[at].tobytes())
+            assert one.listings == other.listings
+            assert known.find("sha1", asked[at].tobytes()) == [found[at]]
 
 
 def test_no_threads_are_refused(large):

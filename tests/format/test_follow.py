@@ -14,6 +14,7 @@ from hashsieve.errors import SetError, SetFormatError, UsageError
 from helpers import ENGINE, digest, record
 
 sys.path.insert(0, str(Path(__file__).parent))
+import set_maker
 from replace_sets import replaced_under_load
 
 BAD, OTHER = b"listed content\n", b"other listed content\n"
@@ -241,6 +242,20 @@ def test_the_copy_of_an_earlier_run_serves_where_the_path_cannot(path, tmp_path,
     os.unlink(path)
     with pytest.raises(SetError):
         follow(path, state_dir=tmp_path / "other", name="list")
+
+
+def test_the_key_of_sealed_sets_is_read_once_for_all_generations(tmp_path):
+    def put_sealed(generation):
+        records = [({"md5": bytes([generation] * 16)}, None, ("list", "known-bad", None), None)]
+        (tmp_path / "new").write_bytes(set_maker.make(records, generation=generation, key=bytes(range(32))))
+        os.replace(tmp_path / "new", tmp_path / "x.hset")
+
+    keys = iter([bytes(range(32))])
+    put_sealed(1)
+    with follow(tmp_path / "x.hset", poll_seconds=0, seal_key=lambda: next(keys)) as followed:
+        for generation in (1, 2, 3):
+            put_sealed(generation)
+            assert followed.current.find("md5", bytes([generation] * 16)) == [0]
 
 
 # ---------------------------------------------------------------- flat

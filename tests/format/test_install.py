@@ -11,9 +11,20 @@ from pathlib import Path
 import pytest
 
 from hashsieve import HashSet
-from hashsieve.errors import OutputError, SetDamagedError, SetError, SetFormatError, UsageError
+from hashsieve.errors import (
+    OutputError,
+    SetDamagedError,
+    SetError,
+    SetFormatError,
+    SetRollbackError,
+    SetSignatureError,
+    UsageError,
+)
 from hashsieve.hashset.install import open_installed
 from helpers import ENGINE, digest, record
+
+sys.path.insert(0, str(Path(__file__).parent))
+import set_maker
 
 BAD, OTHER = b"listed content\n", b"other listed content\n"
 
@@ -74,13 +85,41 @@ def test_a_newer_one_takes_its_place_and_the_old_one_goes_while_it_is_read_on(ma
 def test_an_older_one_is_refused_and_the_same_one_is_not(make_set, state):
     newer, older = make_set(BAD, generation=10), make_set(OTHER, generation=9)
     HashSet.install(newer, state).close()
-    with pytest.raises(SetError, match=r"generation 9.*generation 10") as told:
+    with pytest.raises(SetRollbackError, match=r"generation 9\b.*\b10\b") as told:
         HashSet.install(older, state)
     assert older in str(told.value)
     with HashSet.install(newer, state) as known:
         assert knows(known)
     with open_installed(state, "known") as known:
         assert known.generation == 10
+
+
+def test_the_highest_generation_is_remembered_without_its_copy(make_set, state):
+    HashSet.install(make_set(BAD, generation=10), state).close()
+    shutil.rmtree(state / "sets")
+    with pytest.raises(SetRollbackError):
+        HashSet.install(make_set(BAD, generation=9), state)
+    assert copies(state) == []
+    with HashSet.install(make_set(BAD, generation=10), state) as known:
+        assert knows(known)
+
+
+def test_a_key_from_a_descriptor_is_read_once(state, tmp_path):
+    key = bytes(range(32))
+    records = [({"md5": bytes(16)}, None, ("list", "known-bad", None), None)]
+    (tmp_path / "x.hset").write_bytes(set_maker.make(records, key=key))
+    read, write = os.pipe()
+    os.write(write, b"hashsieve seal key 1\n" + key.hex().encode() + b"\n")
+    os.close(write)
+    with HashSet.install(tmp_path / "x.hset", state, seal_key=f"fd:{read}") as known:
+        assert known.find("md5", bytes(16)) == [0]
+
+
+def test_the_signature_of_the_copy_counts_too(make_set, state):
+    path = make_set(BAD)
+    with pytest.raises(SetSignatureError):
+        HashSet.install(path, state, trusted_keys=[bytes(32)])
+    assert not (state / "sets").exists()
 
 
 def test_names_keep_sets_apart(make_set, state):
@@ -240,4 +279,4 @@ def test_many_installers_at_once_leave_the_newest(make_set, state):
         assert known.generation == 8
         assert knows(known)
     assert len(copies(state)) == 1
-    assert all("is installed already" in text for text in refused)
+    assert all("is not taken back" in text for text in refused)

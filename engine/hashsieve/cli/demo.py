@@ -42,7 +42,9 @@ def command(
         with as_file(files("hashsieve.cli") / "samples") as samples:
             names = [os.path.join(samples, name) for name in ("vics-us.json", "hashdeep.txt", "md5sum.txt")]
             output.say("compiling the bundled sample lists: " + ", ".join(os.path.basename(name) for name in names))
-            report = compile_lists(names, compiled, role="known-bad", source="hashsieve samples")
+            report = compile_lists(
+                names, compiled, role="known-bad", source="hashsieve samples", seal=opening.first_seal_key()
+            )
         output.say(f"{report.entries} entries, root {report.root.hex()}")
         planted = os.path.join(work, "planted", "holiday.txt")
         os.mkdir(os.path.dirname(planted))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..hashset.hashset import HashSet
+    from ..hashset.seal import SealKey
 
 __all__ = [
     "ConfigOption",
@@ -71,22 +72,30 @@ class Opening:
     def open(self, path: str, *, load: Iterable[str] | None = None) -> Iterator[HashSet]:
         """An open set for the time of the block."""
         from ..hashset.hashset import HashSet
-        from ..hashset.seal import SealKey
-        from ..hashset.signature import trusted_of
 
-        with ExitStack() as stack:
-            if self._asked is None:
-                keys = [SealKey.load(source) for source in self.seal_keys]
-                trusted = None if self.require_signature is None else trusted_of(self.require_signature)
-                self._asked = {"seal_key": keys or None, "trusted_keys": trusted}
-            opened = HashSet.open(
-                path,
-                load=load,
-                minimum_generation=self.min_generation,
-                require_valid=self.require_valid,
-                **self._asked,
-            )
-            yield stack.enter_context(opened)
+        with HashSet.open(
+            path,
+            load=load,
+            minimum_generation=self.min_generation,
+            require_valid=self.require_valid,
+            **self._read(),
+        ) as opened:
+            yield opened
+
+    def first_seal_key(self) -> SealKey | None:
+        """The first of the seal keys; closed with the others."""
+        keys = self._read()["seal_key"]
+        return keys[0] if keys else None
+
+    def _read(self) -> dict[str, Any]:
+        if self._asked is None:
+            from ..hashset.seal import SealKey
+            from ..hashset.signature import trusted_of
+
+            keys = [SealKey.load(source) for source in self.seal_keys]
+            trusted = None if self.require_signature is None else trusted_of(self.require_signature)
+            self._asked = {"seal_key": keys or None, "trusted_keys": trusted}
+        return self._asked
 
     def close(self) -> None:
         """Wipes the keys that were read."""
