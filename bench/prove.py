@@ -57,6 +57,11 @@ def every_size(quick: bool, save: Path) -> list[str]:
     return [] if quick else [f"sets of every size: {run('tests/model/every_size.py')}"]
 
 
+def large_set(quick: bool, save: Path) -> list[str]:
+    """A set whose offsets need more than 32 bits."""
+    return [f"large sets: {run('bench/large_set.py', *(['--entries', '1000000'] if quick else []))}"]
+
+
 def replacements(quick: bool, save: Path) -> list[str]:
     """A followed set, replaced under threads that look up."""
     out = run("tests/format/replace_sets.py", "--replacements", "20" if quick else "200")
@@ -122,7 +127,18 @@ def main() -> None:
     options = parser.parse_args()
     options.save.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
-    for check in (matches_of_a_real_tree, lookups, damage, every_size, replacements, memory, kernels, scans, portable):
+    for check in (
+        matches_of_a_real_tree,
+        lookups,
+        damage,
+        every_size,
+        large_set,
+        replacements,
+        memory,
+        kernels,
+        scans,
+        portable,
+    ):
         for line in check(options.quick, options.save):
             print(line, flush=True)
             lines.append(line)
