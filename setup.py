@@ -50,6 +50,8 @@ CORE = {
         "hs_emit",
         "hs_base",
     ],
+    "_lists": ["hs_text"],
+    "_lists_json": ["hs_json"],
     "_lookup": ["hs_cpu", "hs_os", *KERNELS, "hs_hmac", "hs_bloom", "hs_sort", "hs_set", "hs_hex"],
     "_scan": [
         "hs_cpu",

@@ -81,6 +81,22 @@ def kernels(quick: bool, save: Path) -> list[str]:
     return [f"kernels: {line.strip()}" for line in out.splitlines() if "promised" in line or "FAILED" in line]
 
 
+def compiling(quick: bool, save: Path) -> list[str]:
+    """Sets of 100 million entries in bounded memory, and one brought up to date."""
+    lines = []
+    for case, entries, memory in (("md5", 100_000_000, 512), ("pair", 20_000_000, 512), ("apply", 100_000_000, 128)):
+        count = entries // 100 if quick else entries
+        saved = str(save / f"compile-{case}.json")
+        out = run("bench/compile.py", "--case", case, "--entries", str(count), "--memory", str(memory), "--json", saved)
+        lines.extend(line for line in out.splitlines() if "promised" in line or "FAILED" in line)
+    return lines
+
+
+def killed_builders(quick: bool, save: Path) -> list[str]:
+    """The live name holds the old or the new complete set, whenever a builder dies."""
+    return [f"killed builders: {run('bench/kill.py', '--times', '6' if quick else '50')}"]
+
+
 def portable(quick: bool, save: Path) -> list[str]:
     """The whole suite on a build without any kernel but the portable one."""
     if quick:
@@ -135,6 +151,8 @@ def main() -> None:
         large_set,
         replacements,
         memory,
+        compiling,
+        killed_builders,
         kernels,
         scans,
         portable,

@@ -7,16 +7,13 @@ Digest kinds are codes: 1 MD5, 2 SHA-1, 3 SHA-256, 4 BLAKE3. A *shape* says whic
 Everything is done in about ``memory_bytes``: what does not fit waits in temporary files, which ``open_file()`` gives (a
 descriptor open for reading and writing, best without a name; it is closed here). Held whatever the limit: the distinct
 groups of listings without ids, the listings of one entry, 64 KiB for each run that is read. ``buffer_bytes`` is the
-least a
-run is read by. One object belongs to one thread at a time; it may start ``jobs`` - 1 others. Work is done without the
-GIL; Ctrl-C and SIGTERM get through in the middle of it.
+least a run is read by. One object belongs to one thread at a time; it may start ``jobs`` - 1 others. Work is done
+without the GIL; Ctrl-C and SIGTERM get through in the middle of it.
 
-``check(stage, done, total)`` arguments are called now and then and may raise to stop the work; the object is then of
-no further
-use, and ``close`` gives everything back. MemoryError where memory runs out, OSError for files, ValueError for
-arguments that
-do not fit, UsageError where one entry has more ids than a reader takes or a record to cancel is in no base,
-SetDamagedError and SetFormatError for a base that cannot be read.
+``check(stage, done, total)`` arguments are called now and then and may raise to stop the work; the object is then of no
+further use, and ``close`` gives everything back. MemoryError where memory runs out, OSError for files, ValueError
+for arguments that do not fit, UsageError where one entry has more ids than a reader takes or a record to cancel is in
+no base, SetDamagedError and SetFormatError for a base that cannot be read.
 """
 
 from collections.abc import Callable, Iterator
@@ -123,8 +120,35 @@ class Builder(Work):
     def write_sections(self, offsets: dict[int, int], sealed: bool = False, check: _Check = None) -> None:
         """All planned sections, at these offsets by section id, and their page hashes."""
 
+    column_widths: tuple[int, int]
+    """Bytes of size and of group in a sealed set's columns; after ``plan``."""
+    def lengths(self) -> tuple[int, int]:
+        """Bytes of listing groups and of record ids; after ``merge``."""
+
+    def column_pieces(self) -> Iterator[bytes]:
+        """The columns of a sealed set in pieces; after ``write_sections``."""
+
+    def group_bytes(self) -> bytes:
+        """The listing groups, as a section has them; after ``merge``."""
+
+    def ref_pieces(self) -> Iterator[bytes]:
+        """The record ids in pieces, as a section has them; after ``merge``."""
+
+    def section(self, section: int, offset: int) -> Section:
+        """A section to be written piece by piece."""
+
     def close(self) -> None:
         """Ends other threads and gives memory and temporary files back; the builder is of no further use."""
+
+@final
+class Section:
+    """One section, written piece by piece."""
+
+    def put(self, data: Buffer) -> None:
+        """The next bytes."""
+
+    def end(self) -> int:
+        """No more bytes; how many there were."""
 
 @final
 class Difference(Work):

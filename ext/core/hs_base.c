@@ -315,13 +315,13 @@ int hs_base_prepare_step(hs_base *b, uint64_t most, uint64_t *done) {
                 if ((status = pager_open(table, b, kind->table_section)) < 0) return status;
             }
             b->pairs = 1;
-            unsigned pair = kind->shared_row_width + kind->shared_width;
+            unsigned pair = kind->shared_width;
             for (; b->place < kind->shared_section->count; b->place++) {
                 if (most-- == 0) return 1;
                 const uint8_t *at = pager_row(&b->pager, b, b->place, pair, kind->shared_per_page, &status);
                 if (at == NULL) return status;
                 uint64_t row = hs_load_le(at, kind->shared_row_width);
-                uint64_t entry = hs_load_le(at + kind->shared_row_width, kind->shared_width);
+                uint64_t entry = hs_load_le(at + kind->shared_row_width, pair - kind->shared_row_width);
                 if (row >= kind->row_count)
                     return fail(b, HS_SET_FORMAT, "a pair names a row that is not there", kind->shared_section->id, 0);
                 const uint8_t *digest = pager_row(table, b, row, width, kind->rows_per_page, &status);

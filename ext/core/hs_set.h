@@ -117,7 +117,7 @@ typedef struct hs_set {
     hs_seal *seal;             /* NULL: a plain set. Else a copy of the key, in memory of its own, wiped when closed */
     unsigned signature_count;
     uint8_t signatures[HS_SET_MAX_SIGNATURES][HS_SET_SIGNATURE_BYTES]; /* public key, signature of the root: not verified here */
-    uint32_t features; /* HS_CPU_* bits that kernels may use */
+    uint32_t features;         /* HS_CPU_* bits that kernels may use */
     hs_sha256_compress compress;
     hs_bloom_probe probe;
 } hs_set;

@@ -935,6 +935,107 @@ cdef class Builder(Work):
                              <const uint8_t[:self.gather.groups.used]>self.gather.groups.bytes)
 
 
+    @property
+    def column_widths(self):
+        """Bytes of size and of group in a sealed set's columns; after ``plan``."""
+        if not self.gather.entry_count:
+            return 0, 0
+        return self.emit.size_width, self.emit.group_width
+
+    def lengths(self):
+        """Bytes of listing groups and of record ids; after ``merge``."""
+        return self.gather.groups.used, core.hs_spool_bytes(&self.gather.refs)
+
+    def column_pieces(self):
+        """The columns of a sealed set in pieces; after ``write_sections``."""
+        cdef int status = core.hs_spool_finish(&self.sealed_columns)
+        if status < 0:
+            self.fail(status)
+        return Pieces.over(self, &self.sealed_columns) if self.gather.entry_count else iter([bytes(2)])
+
+    def group_bytes(self):
+        """The listing groups, as a section has them; after ``merge``."""
+        return PyBytes_FromStringAndSize(<char *>self.gather.groups.bytes, self.gather.groups.used)
+
+    def ref_pieces(self):
+        """The record ids in pieces, as a section has them; after ``merge``."""
+        return Pieces.over(self, &self.gather.refs)
+
+    def section(self, uint32_t section, uint64_t offset):
+        """A section to be written piece by piece."""
+        return Section.of(self, section, offset)
+
+
+cdef class Pieces:
+    """What a finished spool holds, in pieces: an iterator of bytes."""
+
+    cdef Work work
+    cdef core.hs_reader reader
+
+    @staticmethod
+    cdef Pieces over(Work work, core.hs_spool *spool):
+        cdef Pieces self = Pieces.__new__(Pieces)
+        self.work = work
+        cdef int status = core.hs_reader_open(&self.reader, spool, 0, core.hs_spool_bytes(spool), MIB)
+        if status < 0:
+            work.fail(status)
+        return self
+
+    def __dealloc__(self):
+        core.hs_reader_close(&self.reader)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef int64_t there = core.hs_reader_need(&self.reader, 1)
+        if there < 0:
+            self.work.fail(<int>there)
+        if there == 0:
+            raise StopIteration
+        there = min(there, MIB)
+        out = PyBytes_FromStringAndSize(<char *>self.reader.buffer + self.reader.at, there)
+        self.reader.at += there
+        return out
+
+
+cdef class Section:
+    """One section, written piece by piece."""
+
+    cdef Builder builder
+    cdef core.hs_section_out out
+
+    @staticmethod
+    cdef Section of(Builder builder, uint32_t section, uint64_t offset):
+        cdef Section self = Section.__new__(Section)
+        self.builder = builder
+        cdef int status = core.hs_section_begin(&self.out, &builder.pages, section, offset)
+        if status < 0:
+            builder.fail(status)
+        return self
+
+    def __dealloc__(self):
+        core.hs_section_free(&self.out)
+
+    def put(self, const uint8_t[::1] data not None):
+        """The next bytes."""
+        cdef int status = 0
+        if data.shape[0]:
+            with nogil:
+                status = core.hs_section_put(&self.out, &data[0], data.shape[0])
+        if status < 0:
+            self.builder.fail(status)
+
+    def end(self):
+        """No more bytes; how many there were."""
+        cdef int status
+        with nogil:
+            status = core.hs_section_flush(&self.out)
+        if status < 0:
+            self.builder.fail(status)
+        return self.out.length
+
+
 cdef int raise_pending() except -1:
     """Raises the exception that a signal handler left behind."""
     return -1

@@ -450,16 +450,13 @@ cdef class SetFile:
         batch.kind = kind
         batch.width = width
         batch.count = count
-        batch.digests = &digests[0] if count else NULL
+        batch.digests = batch.keys = &digests[0] if count else NULL
         batch.key_width = self.set.kinds[kind - 1].digest_width
-        if self.set.seal == NULL:
-            batch.keys = batch.digests
-        elif count:
-            batch.keys = batch.key_memory = <uint8_t *>malloc(count * core.HS_FINGERPRINT_BYTES)
+        if self.set.seal != NULL and count:
+            batch.keys = batch.key_memory = <uint8_t *>malloc(count * batch.key_width)
             if batch.key_memory == NULL:
                 raise MemoryError
         return batch
-
 
     def find(self, unsigned kind, bytes digest not None):
         """One digest: None, or the numbers of all its entries in order. Nothing is read for most unlisted digests."""
@@ -533,20 +530,21 @@ cdef class Batch:
     """One batch of digests on its way through filter and table, in parts that any threads may work on at once."""
 
     cdef SetFile file
-    cdef unsigned kind, width, key_width
+    cdef unsigned kind, width
     cdef uint64_t count
     cdef const uint8_t *digests
-    cdef const uint8_t *keys  # what the tables hold: the digests, or their fingerprints
+    cdef const uint8_t *keys  # what the table holds for them: the digests, or fingerprints that `probe` makes
     cdef uint8_t *key_memory
+    cdef unsigned key_width
     cdef uint8_t *may_match
     cdef uint8_t *memory  # may_match, where it is this object's own
     cdef int64_t *entries
     cdef int64_t *entry_memory
 
     def __dealloc__(self):
+        free(self.key_memory)
         free(self.memory)
         free(self.entry_memory)
-        free(self.key_memory)
 
     cdef int own_memory(self) except -1:
         self.may_match = self.memory = <uint8_t *>malloc(self.count)
@@ -565,12 +563,11 @@ cdef class Batch:
         cdef uint64_t start = self.count // parts * part
         cdef uint64_t length = (self.count if part + 1 == parts else self.count // parts * (part + 1)) - start
         cdef uint64_t found
+        cdef uint8_t *room = self.key_memory + start * self.key_width if self.key_memory != NULL else NULL
+        cdef const uint8_t *keys
         with nogil:
-            if self.key_memory != NULL:
-                core.hs_set_keys(&self.file.set, self.kind, self.digests + start * self.width, length,
-                                 self.key_memory + start * self.key_width)
-            found = core.hs_set_probe(&self.file.set, self.kind, self.keys + start * self.key_width, length,
-                                      self.may_match + start)
+            keys = core.hs_set_keys(&self.file.set, self.kind, self.digests + start * self.width, length, room)
+            found = core.hs_set_probe(&self.file.set, self.kind, keys, length, self.may_match + start)
             if self.entries != NULL:
                 memset(self.entries + start, 0xff, length * sizeof(int64_t))
         return found

@@ -411,6 +411,12 @@ cdef extern from "hs_pages.h" nogil:
         uint8_t set_id[16]
         const hs_kernel *kernel
         uint64_t list_offset
+    ctypedef struct hs_section_out:
+        uint64_t length
+    int hs_section_begin(hs_section_out *section, const hs_pages *pages, uint32_t id, uint64_t offset)
+    int hs_section_put(hs_section_out *section, const void *data, size_t length)
+    int hs_section_flush(hs_section_out *section)
+    void hs_section_free(hs_section_out *section)
     void hs_pages_hash(const uint8_t *set_id, uint32_t section, uint64_t number, const uint8_t *pages, size_t count,
                        const hs_kernel *kernel, uint8_t *hashes)
 
@@ -435,7 +441,7 @@ cdef extern from "hs_emit.h" nogil:
     enum:
         HS_EMIT_MAX_SECTIONS
     ctypedef struct hs_emit:
-        pass
+        unsigned size_width, group_width
     void hs_emit_init(hs_emit *emit, hs_tables *tables, hs_gather *gather, uint64_t millibits, int sealed, uint64_t test_size,
                       uint64_t test_group)
     unsigned hs_emit_plan(const hs_emit *emit, hs_section *sections)
@@ -566,3 +572,52 @@ cdef extern from "hs_pipe.h" nogil:
     const hs_pipe_event *hs_pipe_events(const hs_pipe *pipe, size_t *count)
     const hs_pipe_counters *hs_pipe_count(const hs_pipe *pipe)
     unsigned hs_pipe_slot_count(const hs_pipe *pipe)
+
+# ---------------------------------------------------------------- hs_text.h: plain rows of text lists
+cdef extern from "hs_text.h" nogil:
+    enum:
+        HS_TEXT_MAX_COLUMNS
+    ctypedef struct hs_text_rules:
+        uint8_t end
+        const uint8_t *stops_16
+        const uint8_t *stops_20
+        const uint8_t *stops_32
+        uint32_t stop_count_16, stop_count_20, stop_count_32
+    ctypedef struct hs_text_column:
+        uint32_t digest_bytes, offset
+    uint64_t hs_text_digest_lines(const hs_text_rules *rules, const uint8_t *text, size_t length, unsigned digest_bytes,
+                                  uint8_t *out, uint64_t max_rows, size_t *used)
+    uint64_t hs_text_sized_rows(const hs_text_rules *rules, const uint8_t *text, size_t length,
+                                const hs_text_column *columns, unsigned column_count, unsigned row_bytes, uint8_t *out,
+                                int64_t *sizes_bytes, uint64_t max_rows, size_t *used)
+# ---------------------------------------------------------------- hs_json.h: wanted values in JSON text
+cdef extern from "hs_json.h" nogil:
+    enum: HS_JSON_MAX_NESTING, HS_JSON_NAME_BYTES, HS_JSON_MEMBERS
+    enum: HS_JSON_ODD_NAME, HS_JSON_TOO_DEEP, HS_JSON_SCALAR, HS_JSON_ODD_TEXT
+    ctypedef struct hs_json_node:
+        char name[32]
+        uint8_t name_bytes, contains
+        int path, child, next
+    ctypedef struct hs_json_member:
+        char name[32]
+        uint8_t name_bytes
+    ctypedef struct hs_json_value:
+        size_t start, end
+        uint64_t array
+        int path
+        uint16_t flags
+        uint32_t member_start[12]
+        uint32_t member_end[12]
+    ctypedef enum hs_json_status:
+        HS_JSON_OK
+        HS_JSON_WANTS_VALUE, HS_JSON_WANTS_CONTAINER, HS_JSON_WANTS_COMMA, HS_JSON_WANTS_NAME, HS_JSON_WANTS_COLON
+        HS_JSON_WANTS_PARTNER
+        HS_JSON_WANTS_LESS_NESTING, HS_JSON_WANTS_END
+    ctypedef struct hs_json:
+        pass
+    void hs_json_init(hs_json *j, const hs_json_node *nodes, const hs_json_member *members, int member_count, int many)
+    hs_json_status hs_json_scan(hs_json *j, const uint8_t *buf, size_t length, size_t *pos, hs_json_value *out,
+                                size_t capacity, size_t *count)
+    size_t hs_json_needed(const hs_json *j, size_t pos)
+    void hs_json_shift(hs_json *j, size_t dropped)
+    int hs_json_complete(const hs_json *j)

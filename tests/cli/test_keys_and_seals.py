@@ -180,3 +180,14 @@ def test_trivial_content_on_a_list_is_told(cli, tmp_path):
         ("512 bytes of 0x00", ["known-bad"]),
     ]
     assert done.err.count("will be found everywhere") == 2
+
+
+def test_a_set_is_sealed_when_it_is_compiled(cli, keys, tree, tmp_path):
+    (tmp_path / "list.txt").write_text(digest("md5", CONTENT).hex() + "\n")
+    done = cli("compile", "-o", tmp_path / "k", "--role", "known-bad", "--seal-key", f"file:{keys}/seal",
+               "--sign-key", f"file:{keys}/sign", tmp_path / "list.txt")  # fmt: skip
+    assert done.code == 0, done.err
+    found = cli("scan", "-s", tmp_path / "k", "--seal-key", f"file:{keys}/seal",
+                "--require-signature", keys / "sign.pub", tree)  # fmt: skip
+    assert found.code == 1, found.err
+    assert digest("md5", CONTENT) not in (tmp_path / "k").read_bytes()

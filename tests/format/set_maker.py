@@ -139,6 +139,8 @@ def make(records, *, key=None, generation=1, valid_until=0, sizes=0, millibits=1
 
     size_width = width_of(max((entry[2] for entry in entries), default=0))
     group_width = width_of(max(values, default=0))
+    if not entries:
+        size_width = group_width = 0
     if key is None:
         add(sb.META, 0, meta, 0, 0)
     else:

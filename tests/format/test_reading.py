@@ -110,9 +110,6 @@ def test_a_list_of_only_universal_digests_is_empty_and_says_so(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"\x1f\x8b\x08\0", "compressed \\(gzip\\)"),
-        (b"PK\x03\x04", "compressed \\(zip\\)"),
-        (b"\xfd7zXZ\0", "compressed \\(xz\\)"),
         (b"<?xml version='1.0'?><a/>\n", "no known format"),
         (b"name,size\na,1\n", "no known format"),
         (bytes(range(256)), "no known format"),
@@ -121,12 +118,7 @@ def test_a_list_of_only_universal_digests_is_empty_and_says_so(tmp_path: Path) -
 def test_content_of_no_known_format_is_refused_with_the_formats(tmp_path: Path, content: bytes, why: str) -> None:
     with pytest.raises(ListFormatError, match=why) as caught:
         read(write(tmp_path / "list", content))
-    assert "vics, hashdeep, digest-lines" in str(caught.value)
-
-
-def test_a_compressed_list_is_not_read_as_the_format_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(ListFormatError, match="gzip"):
-        read(write(tmp_path / "list", b"\x1f\x8b\x08\0"), replace(BAD, format="digest-lines"))
+    assert ", ".join(info.name for info in FORMATS) in str(caught.value)
 
 
 @pytest.mark.parametrize("format_name", ["vics", "hashdeep"])
@@ -227,7 +219,9 @@ def test_records_are_built_as_the_model_builds_them() -> None:
 
 
 def test_formats_have_unique_names_and_texts() -> None:
-    assert [info.name for info in FORMATS] == ["vics", "hashdeep", "digest-lines"]
+    names = [info.name for info in FORMATS]
+    assert len(set(names)) == len(names)
+    assert (names[0], names[-1]) == ("vics", "digest-lines")
     assert all(info.summary and info.origin for info in FORMATS)
 
 

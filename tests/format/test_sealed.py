@@ -1,6 +1,7 @@
 """Sealed sets: they answer as the plain ones do, show nothing without the key, and no bit of them goes unchecked."""
 
 import gc
+import os
 import random
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import set_bytes as sb
 import set_maker
 
+import hashsieve
 from hashsieve import HashSet, Scanner, _scan
 from hashsieve.errors import (
     HashsieveError,
@@ -22,6 +24,7 @@ from hashsieve.errors import (
     UsageError,
 )
 from hashsieve.hashset.seal import SealKey
+from hashsieve.hashset.signature import SignKey
 from helpers import digest, scan
 
 KEY = bytes(range(7, 39))
@@ -268,6 +271,30 @@ def test_flipped_bits_are_errors_even_where_the_hashes_were_made_to_fit(path):
         assert not held.against(path), bit
 
 
+def test_damage_under_an_open_set_is_an_error_and_never_another_answer(path):
+    data = path.read_bytes()
+    rng = random.Random(13)
+    with HashSet.open(path, seal_key=lambda: KEY) as known:
+        held = _Held(known)
+    bad = 0
+    for bit in [rng.randrange(len(data) * 8) for _ in range(60)]:
+        path.unlink()
+        path.write_bytes(data)
+        with HashSet.open(path, seal_key=lambda: KEY) as known, open(path, "r+b") as file:
+            for at in range(0, len(data), 64):  # a bit in every stretch of the file, and one more
+                file.seek(at)
+                file.write(bytes([data[at] ^ 1]))
+            file.seek(bit // 8)
+            file.write(bytes([data[bit // 8] ^ 1 << bit % 8 ^ 2]))
+            file.flush()
+            for each, answer in zip(held.asked[:20], held.answers, strict=False):
+                try:
+                    assert told(known.entries(*each)) == answer
+                except SetDamagedError:
+                    bad += 1
+    assert bad >= 60 * 20 * 0.9
+
+
 def test_chunks_that_were_exchanged_cut_or_taken_from_another_set_are_errors(tmp_path):
     path = tmp_path / "s"
     records = SAMPLES["many ids"]
@@ -472,3 +499,67 @@ def test_rows_of_sizes_that_are_none_are_refused():
     ):
         with pytest.raises(SetDamagedError):
             sizes.add_rows(rows, row_bytes, size_bytes)
+
+
+# ---------------------------------------------------------------- batches, following, installing
+
+
+def test_large_batches_in_threads_answer_as_one_by_one(path):
+    records = SAMPLES["all kinds"]
+    rng = np.random.default_rng(1)
+    with HashSet.open(path, seal_key=lambda: KEY) as known:
+        members = np.frombuffer(b"".join(d["md5"] for d, *_ in records if "md5" in d), np.uint8).reshape(-1, 16)
+        absent = rng.integers(0, 256, (200_000, 16), dtype=np.uint8)
+        batch = np.concatenate([absent, members])[rng.permutation(len(absent) + len(members))]
+        alone = known.lookup(batch, "md5")
+        assert (alone >= 0).sum() == len(members)
+        for threads in (2, 3):
+            assert (known.lookup(batch, "md5", threads=threads) == alone).all()
+            assert (known.may_match(batch, "md5", threads=threads) >= (alone >= 0)).all()
+        flags = bytearray(len(batch))
+        assert known.mark_listed("md5", batch.tobytes(), flags) == len(members)
+        assert (np.frombuffer(flags, np.uint8) == (alone >= 0)).all()
+
+
+def test_a_followed_set_reads_its_key_once(tmp_path):
+    reading, writing = os.pipe()
+    os.write(writing, b"hashsieve seal key 1\n%s\n" % KEY.hex().encode())
+    os.close(writing)
+    path = tmp_path / "s"
+    told = []
+    path.write_bytes(set_maker.make(SAMPLES["one kind"], key=KEY))
+    options = {"seal_key": f"fd:{reading}", "poll_seconds": 0, "on_event": told.append}
+    try:
+        followed = hashsieve.follow(path, state_dir=tmp_path / "state", **options)
+    finally:
+        os.close(reading)
+    with followed:
+        for generation in (2, 3):
+            (tmp_path / "new").write_bytes(set_maker.make(SAMPLES["one kind"], key=KEY, generation=generation))
+            os.replace(tmp_path / "new", path)
+            assert followed.current.generation == generation
+            assert followed.current.sealed
+        (tmp_path / "new").write_bytes(set_maker.make(SAMPLES["one kind"], key=OTHER, generation=4))
+        os.replace(tmp_path / "new", path)
+        assert followed.current.generation == 3
+        assert [event.kind for event in told] == ["set-refused"]
+        assert "another key" in told[0].text
+
+
+def test_a_signature_is_required_of_every_replacement(tmp_path):
+    ours, theirs = SignKey(b"o" * 32), SignKey(b"t" * 32)
+    path, told = tmp_path / "s", []
+
+    def put(key, generation):
+        made = set_maker.make(SAMPLES["one"], generation=generation, signatures=[(key.public, key.sign)])
+        (tmp_path / "new").write_bytes(made)
+        os.replace(tmp_path / "new", path)
+
+    put(ours, 1)
+    with hashsieve.follow(path, trusted_keys=[ours.public], poll_seconds=0, on_event=told.append) as followed:
+        put(theirs, 2)
+        assert followed.current.generation == 1
+        assert "none of these is trusted" in told[0].text
+        put(ours, 3)
+        assert followed.current.generation == 3
+        assert followed.current.signed_by == ours.public

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from list_files import UK, US, hexes, md5, medium, read, sha1, sha256, vics, write, write_json
 
-from hashsieve.errors import ListCutShortError, ListEmptyError, ListFormatError, UsageError
-from hashsieve.lists import ListOptions, detect
-from hashsieve.lists import json_split as split
+from hashsieve.errors import ListCutShortError, ListEmptyError, ListError, ListFormatError, UsageError
+from hashsieve.lists import ListOptions, detect, latest, read_list, vics_records
+from hashsieve.lists import vics as vics_reader
 from hashsieve.model import DigestKind, Listing, Record, Role
 
 PLAIN = ListOptions()
@@ -59,7 +59,7 @@ def test_a_record_holds_what_the_members_say_and_nothing_else(tmp_path: Path) ->
         "source": "list.json",
         "taken": 1,
         "refused": {},
-        "dropped": {},
+        "dropped": {"similarity": 1},
     }
     assert report.detail == "VICS 2.0, profile declared: US, used: us"
 
@@ -200,7 +200,7 @@ def test_a_record_larger_than_a_read_is_read(tmp_path: Path) -> None:
 
 
 def test_a_record_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(split, "MAX_RECORD_BYTES", 2 << 20)
+    monkeypatch.setattr(vics_reader, "MAX_RECORD_BYTES", 2 << 20)
     path = write_json(tmp_path / "list", vics([medium(1), medium(2, Miniature="x" * (6 << 20))]))
     with pytest.raises(ListFormatError, match="list: a record is larger than 2097152 bytes, at byte"):
         read(path, PLAIN)
@@ -219,78 +219,6 @@ def test_nesting_without_end_is_refused_and_harms_nothing(tmp_path: Path, where:
     else:
         records, report = read(path, PLAIN)
         assert (hexes(records, "md5"), report.refused) == ([md5(1)], {"malformed-record": 1})
-
-
-def _pieces(text: bytes, sizes: list[int]) -> list[bytes]:
-    """*text* in chunks of *sizes*, over and over."""
-    chunks, start, turn = [], 0, 0
-    while start < len(text):
-        size = sizes[turn % len(sizes)]
-        chunks.append(text[start : start + size])
-        start, turn = start + size, turn + 1
-    return chunks
-
-
-JSON_TEXT = st.one_of(st.sampled_from(TRAPS), st.text(max_size=12))
-JSON_VALUE = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), JSON_TEXT),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(JSON_TEXT, inner, max_size=3)),
-    max_leaves=6,
-)
-JSON_RECORD = st.dictionaries(st.one_of(st.sampled_from(["MediaID", "MD5", "Tags"]), JSON_TEXT), JSON_VALUE, max_size=5)
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    records=st.lists(JSON_RECORD, max_size=8),
-    before=JSON_RECORD,
-    after=JSON_RECORD,
-    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5),
-    indent=st.sampled_from([None, 1]),
-    ascii_only=st.booleans(),
-    window=st.sampled_from([1, 30, 1 << 20]),
-)
-def test_the_splitter_finds_the_records_wherever_chunks_end(
-    records: list[dict[str, Any]],
-    before: dict[str, Any],
-    after: dict[str, Any],
-    sizes: list[int],
-    indent: int | None,
-    ascii_only: bool,
-    window: int,
-) -> None:
-    for records_like in (*records, before, after):
-        records_like.pop("Media", None)
-    before.pop("value", None)
-    after.pop("value", None)
-    # Members with the same name twice are one in a dict: the document is put together from texts.
-    how: dict[str, Any] = {"indent": indent, "ensure_ascii": ascii_only}
-    inner = [json.dumps(part, **how).strip()[1:-1].strip() for part in (before, {"value": records}, after)]
-    text = ("{" + ", ".join(part for part in inner if part) + "}").encode("utf-8", "surrogatepass")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(split, "_WINDOW_BYTES", window)
-        parts = list(split.split_records(_pieces(text, sizes)))
-    assert [json.loads(raw) for part, raw in parts if part == split.RECORD] == records
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    cases=st.lists(st.lists(JSON_RECORD, max_size=4), max_size=3),
-    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=5),
-)
-def test_the_splitter_looks_into_cases_that_do_not_fit_its_window(
-    cases: list[list[dict[str, Any]]], sizes: list[int]
-) -> None:
-    document = {"value": [{"CaseID": "x" * 80, "CaseMetadata": {"Media": [1]}, "Media": media} for media in cases]}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(split, "_WINDOW_BYTES", 1)
-        parts = list(split.split_records(_pieces(json.dumps(document).encode(), sizes)))
-    # A case may still come whole where a chunk happens to hold it; then its media are in it.
-    found: list[Any] = []
-    for _, raw in parts:
-        record = json.loads(raw)
-        found.extend(record["Media"] if record.get("CaseID") == "x" * 80 else [record])
-    assert found == [record for media in cases for record in media]
 
 
 def test_no_text_trap_moves_a_boundary_in_a_long_list(tmp_path: Path) -> None:
@@ -329,6 +257,7 @@ def test_a_list_cut_between_reads_fails(tmp_path: Path) -> None:
         '{"value": [] } {"value": []}',
         '{"value": [] }x',
         '{"value": {"MD5": "x"}}',
+        '{"value": "text"}',
         '{"value": [{}{}]}',
         '{"value": [{}}',
         '{"a": [}, "value": []}',
@@ -337,7 +266,6 @@ def test_a_list_cut_between_reads_fails(tmp_path: Path) -> None:
         '{"a": , "value": []}',
         '[{"MD5": "x"}]',
         "no json at all",
-        '{"\\ud800": 1, "value": []}',
     ],
 )
 def test_what_is_not_built_like_a_list_is_refused_with_its_place(tmp_path: Path, text: str) -> None:
@@ -432,7 +360,7 @@ def test_alternative_hashes_of_supported_kinds_are_taken_and_others_counted(tmp_
         DigestKind.SHA1: sha1(1),
         DigestKind.SHA256: sha256(1),
     }
-    assert (report.dropped, report.refused) == ({"unsupported-kind": 2}, {})
+    assert (report.dropped, report.refused) == ({"similarity": 1, "unsupported-kind": 1}, {})
 
 
 @pytest.mark.parametrize("alternatives", [None, [], "text", 5, {"HashName": "SHA1"}, [{"HashName": 5}]])
@@ -465,3 +393,146 @@ def test_detection_needs_a_marker_or_records_in_an_object() -> None:
     assert detect(json.dumps(vics([medium(1)], None)).encode("utf-16"), "a").format == "vics"
     assert detect(b'{"response": [{"Event": {"value": "MD5"}}]}', "a").format is None
     assert detect(json.dumps([medium(1)]).encode(), "a").format is None
+
+
+def recased(document: Any, how: Any) -> Any:
+    """*document* with every name of a member changed by *how*."""
+    if isinstance(document, dict):
+        return {how(name): recased(value, how) for name, value in document.items()}
+    return [recased(each, how) for each in document] if isinstance(document, list) else document
+
+
+@pytest.mark.parametrize("how", [str.lower, str.upper, str.swapcase, lambda name: name[:1].lower() + name[1:]])
+@pytest.mark.parametrize("case", [False, True], ids=["hash set", "case"])
+def test_names_of_members_come_in_any_letter_case(tmp_path: Path, how: Any, case: bool) -> None:
+    alternatives = [{"HashName": "SHA256", "HashValue": sha256(1)}, {"HashName": "PhotoDNA", "HashValue": "AA"}]
+    media = [medium(1, SHA1=sha1(1), AlternativeHashes=alternatives, PhotoDNA="AAAA"), medium(2, Category=5)]
+    document = vics([{"CaseID": 1, "Media": media}] if case else media)
+    expected = read(write_json(tmp_path / "list", document), PLAIN)
+    got = read(write_json(tmp_path / "list", recased(document, how)), dataclasses.replace(PLAIN, format="vics"))
+    assert got == expected
+    assert (len(got[0]), got[0][0].digests["sha256"].hex()) == (2, sha256(1))
+
+
+def test_the_order_of_members_makes_no_difference(tmp_path: Path) -> None:
+    media = [dict(reversed(medium(number, SHA1=sha1(number), Tags=["{"]).items())) for number in range(50)]
+    records, _ = read(write_json(tmp_path / "list", {"value": media, "@odata.context": US}), PLAIN)
+    assert records == read(write_json(tmp_path / "list", vics(map(dict, media))), PLAIN)[0]
+    assert {record.listing.role for record in records} == {Role.KNOWN_BAD}
+
+
+ODD_VALUES = st.one_of(
+    st.none(), st.integers(-5, 2**64), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=5),
+    st.sampled_from(["", " ", "0", "007", "12", " 12", "1e3", "N/A", "é", "a\\b", "x" * 201, "true", "\U0001f600"]),
+)  # fmt: skip
+ODD_DIGESTS = st.one_of(
+    ODD_VALUES,
+    st.integers(0, 50).flatmap(lambda n: st.sampled_from([md5(n), md5(n).upper(), sha1(n), sha256(n), f" {md5(n)}"])),
+    st.sampled_from(["0" * 32, "f" * 40, "d41d8cd98f00b204e9800998ecf8427e", "g" * 32, md5(1)[:31]]),
+)
+ODD_MEDIUM = st.fixed_dictionaries(
+    {},
+    optional={
+        "MediaID": ODD_VALUES, "Category": ODD_VALUES, "MediaSize": ODD_VALUES, "MD5": ODD_DIGESTS, "SHA1": ODD_DIGESTS,
+        "SHA256": ODD_DIGESTS,
+        "AlternativeHashes": st.sampled_from([None, [], [{"HashName": "MD5", "HashValue": md5(3)}]]),
+        "PhotoDNA": st.sampled_from([None, "", "AAAA"]), "Other": ODD_VALUES,
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    media=st.lists(st.one_of(ODD_MEDIUM, st.builds(medium, st.integers(0, 9))), max_size=6), ascii_only=st.booleans()
+)
+def test_the_native_reader_and_the_one_in_python_agree(
+    tmp_path: Path, media: list[dict[str, Any]], ascii_only: bool
+) -> None:
+    def result(document: Any) -> Any:
+        path = write_json(tmp_path / "list", document, ensure_ascii=ascii_only)
+        reading = read_list(path, dataclasses.replace(PLAIN, format="vics"))
+        try:
+            records = list(reading)
+        except ListError as error:
+            return type(error), reading.report.dropped
+        return records, reading.report
+
+    # Names in another case take the way through Python.
+    assert result(vics(media)) == result(recased(vics(media), str.swapcase))
+
+
+def test_a_name_without_a_value_is_malformed_wherever_it_stands(tmp_path: Path) -> None:
+    good = ", ".join(json.dumps(medium(number)) for number in range(20_000))
+    for name in vics_records.MEMBERS:
+        text = f'{{"@odata.context": "{US}", "value": [{good}, {{"{name}", "a": 1}}, {{"{name}"}}]}}'
+        records, report = read(write(tmp_path / "list", text), PLAIN)
+        assert (len(records), report.refused) == (20_000, {"malformed-record": 2})
+
+
+@pytest.mark.parametrize("early", ["2020-01-02T03:04:05.1234567Z", "2020-01-02", "/Date(1500000000000)/"])
+@pytest.mark.parametrize("late", ["2020-01-02T03:04:05.1234568Z", "2020-01-03T00:00:00+1:00Z", "/Date(1600000000000)/"])
+@pytest.mark.parametrize("late_first", [False, True])
+def test_the_latest_state_of_an_id_counts(tmp_path: Path, early: str, late: str, late_first: bool) -> None:
+    states = [medium(7, Category=1, DateUpdated=early), medium(7, Category=5, DateUpdated=late)]
+    media = [medium(1), *(reversed(states) if late_first else states), medium(8, DateUpdated=early)]
+    records, report = read(write_json(tmp_path / "list", vics(media)), PLAIN)
+    found = {(record.listing.ref, record.listing.category) for record in records}
+    assert found == {("1", "1"), ("7", "5"), ("8", "1")}
+    assert (report.dropped, report.taken) == ({"superseded": 1}, 3)
+
+
+def test_states_that_cannot_be_ordered_are_all_kept(tmp_path: Path) -> None:
+    date = "2020-01-02T03:04:05Z"
+    media = [
+        medium(0, DateUpdated="2020-01-01"),
+        medium(0, DateUpdated="2021-01-01"),  # 0 is what writers put where there is no id
+        medium(5, DateUpdated=date),
+        medium(5, DateUpdated="2020-01-02T04:04:05+01:00"),  # the same moment
+        medium(6, DateUpdated=date),
+        medium(6),
+        medium(6, DateUpdated="yesterday"),
+        medium(6, DateUpdated=None),
+    ]
+    records, report = read(write_json(tmp_path / "list", vics(media)), PLAIN)
+    assert (len(records), report.dropped) == (len(media), {})
+
+
+def test_ids_of_different_cases_have_nothing_to_do_with_each_other(tmp_path: Path) -> None:
+    cases = [{"Media": [medium(1, DateUpdated=f"202{year}-01-01")]} for year in range(3)]
+    records, report = read(write_json(tmp_path / "list", vics(cases)), PLAIN)
+    assert (len(records), report.dropped) == (3, {})
+
+
+def test_very_many_repeated_ids_are_compared_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latest, "IDS_A_PASS", 100)
+    rng = random.Random(4)
+    states = [(number % 700, rng.randrange(10**6)) for number in range(2500)]
+    rng.shuffle(states)
+    last = {number: max(time for n, time in states if n == number) for number, _ in states}
+    media = [medium(number + 1, DateUpdated=f"/Date({time})/", MediaSize=time + 1) for number, time in states]
+    records, report = read(write_json(tmp_path / "list", vics(media)), PLAIN)
+    kept = [(record.listing.ref, record.size_bytes) for record in records]
+    assert kept == [(str(number + 1), time + 1) for number, time in states if time == last[number]]
+    assert report.dropped == {"superseded": len(media) - len(kept)}
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01", 0),
+        ("1970-01-01 00:01", 60 * 10**9),
+        ("1970-01-01T01:00:00.5+01:00", 500_000_000),
+        ("1969-12-31T23:59:59.9999999Z", -100),
+        ("1970-01-01T00:00:00-0100", 3600 * 10**9),
+        ("1970-01-01T01:00:00+1:00Z", 0),
+        ("/Date(1500)/", 1_500_000_000),
+        ("\\/Date(-1)\\/", -1_000_000),
+        ("1970-13-01", None),
+        ("1970-01-01T00:00:00+99:99", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_times_are_read_in_the_forms_that_writers_use(text: str, ns: int | None) -> None:
+    assert latest.instant(text) == ns

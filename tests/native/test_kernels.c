@@ -1,7 +1,7 @@
 /* test_kernels.c -- every digest kernel that this CPU can run, against published digests and against kernel 0.
  *
  *     cc -std=c11 -O2 -Wall -Wextra -fsanitize=address,undefined -Iext/core tests/native/test_kernels.c \
- *         ext/core/hs_{cpu,kernels,md5,sha1,sha256,sha256_lanes}.c && ./a.out
+ *         ext/core/hs_{cpu,kernels,md5,sha1,sha256,sha256_lanes,hmac}.c && ./a.out
  *     aarch64-linux-gnu-gcc -static (the same), then qemu-aarch64 ./a.out
  *
  * Prints the kernels it ran; ends with 1 if anything was wrong. `./a.out --list` only prints them.
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "hs_cpu.h"
+#include "hs_hmac.h"
 #include "hs_kernels.h"
 
 enum { STATE_MAX = HS_STATE_WORDS_MAX * HS_LANES_MAX, BLOCKS_MAX = 8, GUARD = 1 << 16 };
@@ -227,6 +228,52 @@ static void table(int kind) {
     }
 }
 
+/* Fingerprints: the portable kernel against HMAC made the long way, and the others against it; digests and results lie in
+ * memory of exactly their size. */
+static void fingerprints(const hs_hmac_kernel *kernel) {
+    static const size_t widths[] = {1, 16, 20, 32, 54};
+    const hs_hmac_kernel *portable;
+    uint8_t secret[HS_SEAL_KEY_BYTES];
+    hs_hmac_key key;
+    size_t kernel_count;
+    portable = hs_hmac_kernel_table(&kernel_count);
+    fill(secret, sizeof secret);
+    hs_hmac_init(&key, hs_sha256_compress_portable, secret, sizeof secret);
+    for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++) {
+        const size_t width = widths[w];
+        for (size_t count = 1; count <= 26; count++) { /* all lanes, and the widest group and a bit */
+            uint8_t *digests = malloc(width * count), *made = malloc(HS_FINGERPRINT_BYTES * count);
+            uint8_t *right = malloc(HS_FINGERPRINT_BYTES * count), text[1 + 54], mac[HS_SHA256_BYTES];
+            const uint8_t code = (uint8_t)any();
+            if (!digests || !made || !right) exit(2);
+            fill(digests, width * count);
+            portable->run(&key, code, digests, width, count, right);
+            for (size_t i = 0; kernel == portable && i < count; i++) {
+                text[0] = code;
+                memcpy(text + 1, digests + i * width, width);
+                hs_hmac(&key, hs_sha256_compress_portable, text, 1 + width, mac);
+                check(!memcmp(mac, right + i * HS_FINGERPRINT_BYTES, HS_FINGERPRINT_BYTES), "hmac", HS_SHA256, "portable", (long)i);
+            }
+            kernel->run(&key, code, digests, width, count, made);
+            check(!memcmp(made, right, HS_FINGERPRINT_BYTES * count), "fingerprints", HS_SHA256, kernel->name, (long)count);
+            free(digests);
+            free(made);
+            free(right);
+        }
+    }
+}
+
+/* RFC 4231, section 4.3. */
+static void known_mac(hs_sha256_compress compress) {
+    static const char text[] = "what do ya want for nothing?";
+    static const uint8_t right[8] = {0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e};
+    uint8_t mac[HS_SHA256_BYTES];
+    hs_hmac_key key;
+    hs_hmac_init(&key, compress, "Jefe", 4);
+    hs_hmac(&key, compress, text, sizeof text - 1, mac);
+    check(!memcmp(mac, right, sizeof right), "rfc 4231", HS_SHA256, "hmac", 0);
+}
+
 int main(int argc, char **argv) {
     const uint32_t features = hs_cpu_features();
     const int list_only = argc > 1 && strcmp(argv[1], "--list") == 0;
@@ -246,6 +293,19 @@ int main(int argc, char **argv) {
         if (list_only) continue;
         tails(kind);
         table(kind);
+    }
+    size_t count;
+    const hs_hmac_kernel *t = hs_hmac_kernel_table(&count);
+    printf("fingerprints:");
+    for (size_t i = 0; i < count; i++) {
+        if (!t[i].run || (t[i].needs & ~features)) continue;
+        printf(" %s", t[i].name);
+        if (!list_only) fingerprints(t + i);
+    }
+    printf("\n");
+    if (!list_only) {
+        known_mac(hs_sha256_compress_portable);
+        known_mac(hs_sha256_choose(features));
     }
     if (!list_only) printf("%lu checks, %lu failures\n", checks, failures);
     return failures != 0;

@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 SOURCES = [
     "tests/native/test_kernels.c",
-    *(f"ext/core/hs_{part}.c" for part in ("cpu", "kernels", "md5", "sha1", "sha256", "sha256_lanes")),
+    *(f"ext/core/hs_{part}.c" for part in ("cpu", "kernels", "md5", "sha1", "sha256", "sha256_lanes", "hmac")),
 ]
 SANITIZERS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 

@@ -119,3 +119,17 @@ def test_many_processes_lose_nothing(tmp_path):
         assert {name: each["generation"] for name, each in json.load(file)["sets"].items()} == {
             f"list {n}": 14 for n in range(3)
         }
+
+
+def test_an_installed_set_is_remembered_even_when_its_copy_is_gone(tmp_path, make_set):
+    state = tmp_path / "state"
+    with HashSet.install(make_set(b"one", generation=5), state, name="list") as known:
+        assert Generations(state).highest("list") == known.generation == 5
+    for copy in (state / "sets").iterdir():
+        copy.unlink()
+    with pytest.raises(SetRollbackError, match="generation 5 of list was in use before"):
+        HashSet.install(make_set(b"one", generation=4), state, name="list")
+    with HashSet.install(make_set(b"one", generation=4), state, name="another"):
+        pass
+    with HashSet.install(make_set(b"two", generation=6), state, name="list"):
+        assert Generations(state).highest("list") == 6

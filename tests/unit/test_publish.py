@@ -264,6 +264,34 @@ for generation in range(int(sys.argv[2]), 10**6):
     assert names(tmp_path) == ["set.hset", "set.hset.warm"]
 
 
+def test_a_builder_killed_while_it_spills_and_merges_leaves_the_old_or_the_new_set(tmp_path):
+    rng = random.Random(5)
+    path = tmp_path / "set.hset"
+    build(path, count=20_000)
+    code = """
+from hashsieve.hashset import compile as module
+module._MIN_MEMORY_BYTES, module._BUFFER_BYTES = 1, 1024
+print("ready", flush=True)
+for generation in range(int(sys.argv[2]), 10**6):
+    writer = SetWriter(generation=generation, memory_bytes=100_000, jobs=2)
+    writer.add_packed("md5", random.Random(generation).randbytes(16 * 20_000), Listing("list", Role.KNOWN_BAD))
+    writer.write(sys.argv[1])
+"""
+    generation = 1
+    for _ in range(5):
+        process = child(code, path, str(generation + 1))
+        assert process.stdout.readline() == "ready\n", process.stderr.read()
+        time.sleep(rng.random() * 0.15)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        now = is_complete(path)
+        assert now >= generation
+        generation = now
+    build(path, 999)
+    assert is_complete(path) == 999
+    assert names(tmp_path) == ["set.hset"]
+
+
 def leftover_of(path):
     leftover = path.parent / f".{path.name[:40]}.0123456789abcdef.hashsieve-tmp"
     leftover.write_bytes(b"half")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
@@ -22,7 +23,17 @@ def command(
     source: Annotated[str | None, typer.Option(help="Name of the custodian; else each list's file name.")] = None,
     format: Annotated[str | None, typer.Option(help="List format, where the content should not decide.")] = None,
     digest: Annotated[str | None, typer.Option(help="Kind of bare digests of 64 hex digits: sha256 or blake3.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Category profile of graded lists: us or uk.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Category profile of graded lists: us, uk, or a file of lines CATEGORY = ROLE.")
+    ] = None,
+    map_: Annotated[
+        str | None,
+        typer.Option(
+            "--map",
+            metavar="FIELD=COLUMN,...",
+            help="Columns of a table by name or number; fields: md5, sha1, sha256, blake3, size, category, ref.",
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Any refused row refuses the list.")] = False,
     generation: Annotated[int, typer.Option(help="Generation number of the set.")] = 1,
     valid_until: Annotated[
@@ -61,7 +72,7 @@ def command(
     with progress.show("compiling", stage.text):
         report = compile_lists(
             lists, out, role=role, source=source, format=format, digest=digest, profile=profile, strict=strict,
-            generation=generation, valid_until_seconds=_seconds(valid_until), sizes=sizes,
+            columns=_columns(map_), generation=generation, valid_until_seconds=_seconds(valid_until), sizes=sizes,
             bits_per_entry=bits_per_entry, memory_bytes=memory << 20, jobs=jobs,
             progress=stage.update, **keys,
         )  # fmt: skip
@@ -118,6 +129,18 @@ class Stage:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _columns(text: str | None) -> dict[str, str] | None:
+    """The pairs of ``--map``. Names of columns may hold equals signs, and commas if no field and its sign follow."""
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in re.split(r",(?=[a-z0-9]+=)", text)]
+    if any(not field.strip() or not column.strip() for field, _, column in pairs):
+        raise UsageError(f"--map takes FIELD=COLUMN,..., not {text!r}")
+    if len({field for field, _, _ in pairs}) < len(pairs):
+        raise UsageError("--map names a field twice")
+    return {field.strip(): column.strip() for field, _, column in pairs}
 
 
 def _seconds(date: str | None) -> int:

@@ -13,14 +13,15 @@ import os
 import struct
 import tempfile
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Protocol
 
 from .._build import Builder, Difference
 from ..errors import ListEmptyError, OutputError, Path, UsageError, shown
-from ..lists import ListOptions, ListReport, read_list
+from ..lists import ListOptions, ListReport, PackedRows, read_list
 from ..model import KINDS, DigestKind, Listing, Record, Role
 from .hashset import HashSet, ref_to_bytes
 from .publish import AtomicFile, nameless_file
@@ -41,11 +42,14 @@ _MAX_REF_BYTES = 4096
 _MAX_SIZE_BYTES = 2**62
 _MAX_VALID_UNTIL_SECONDS = 253402300799  # 9999-12-31T23:59:59Z
 _MAX_META_BYTES = 64 * 1024 * 1024
+_PROGRESS_RECORDS = 1 << 14
 
 MEMORY_BYTES = 512 << 20
 _MIN_MEMORY_BYTES = 16 << 20
 # The least a sorted run is read by, so that merging many of them is not all seeks. Tests make it tiny.
 _BUFFER_BYTES = 64 << 10
+_SEALED_SECTION = 9 << 8
+_CHUNK_BYTES, _SALT_BYTES, _TAG_BYTES = 65536, 32, 16
 
 Progress = Callable[[str, int, int | None], object]
 """Called with a stage, how much of it is done, and how much there is to do in all, or None where nobody knows yet."""
@@ -135,9 +139,8 @@ class SetWriter:
 
     Work is done in about ``memory_bytes`` of memory, however many records come: what does not fit waits in temporary
     files without a name in ``temp_dir`` (by default the system's, and the output's directory while writing), which
-    needs
-    room for the records and as much again as the set. ``jobs`` threads sort and write. Neither changes the result. A
-    writer that is not written should be closed.
+    needs room for the records and as much again as the set. ``jobs`` threads sort and write. Neither changes the
+    result. A writer that is not written should be closed.
 
     ``seal`` makes a sealed set. ``sign`` is called with the root (32 bytes) and gives the public key and the
     signature, 96 bytes, or up to eight such pairs.
@@ -316,6 +319,29 @@ class SetWriter:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def add_packed_rows(self, rows: PackedRows) -> int:
+        """All of *rows*, at less cost than one by one; how many of them did not name the test file only."""
+        before = self.test_records
+        if len(rows.kinds) == 1 and rows.sizes_bytes is None:
+            self.add_packed(rows.kinds[0], rows.digests, rows.listing)
+            return len(rows) - (self.test_records - before)
+        shape = sum(1 << (kind.code - 1) for kind in rows.kinds)
+        test = b"".join(TEST_DIGESTS[kind] for kind in rows.kinds)
+        number, width, add = self._class_of(rows.listing), rows.row_bytes, self._builder.add
+        sizes = rows.sizes_bytes or repeat(0)
+        try:
+            for start, size in zip(range(0, len(rows.digests), width), sizes, strict=False):
+                packed = rows.digests[start : start + width]
+                if packed == test:
+                    self.test_records += 1
+                    continue
+                if self._seal is not None:
+                    packed = self._sealed(shape, packed)
+                add(shape, packed, size or -1, number, None, False)
+        except OSError as problem:
+            raise self._temp_problem(problem) from problem
+        return len(rows) - (self.test_records - before)
+
     def write(self, path: Path, *, progress: Progress | None = None) -> CompileReport:
         """Builds the set and publishes it under *path*. The writer is used up.
 
@@ -373,7 +399,14 @@ class SetWriter:
         if len(text) > _MAX_META_BYTES:
             raise UsageError(f"the names of sources and categories take more than {_MAX_META_BYTES} bytes")
         millibits = round(self.bits_per_entry * 1000)
-        sections = [(_META_SECTION, 1, len(text), 0, 0), *builder.plan(millibits, False)]
+        planned = builder.plan(millibits, self._seal is not None)
+        if self._seal is None:
+            sections = [(_META_SECTION, 1, len(text), 0, 0), *planned]
+        else:
+            sealed = _SealedText(builder, text)
+            chunks = -(-sealed.length // _CHUNK_BYTES)
+            length = _SALT_BYTES + sealed.length + chunks * _TAG_BYTES
+            sections = [(_SEALED_SECTION, 1, length, chunks, _CHUNK_BYTES), *planned]
         lines, offset = [], PAGE_BYTES
         for section, flags, length, count, aux in sections:
             lines.append((section, flags, offset, length, count, aux))
@@ -382,8 +415,11 @@ class SetWriter:
         file_bytes = offset + -(-list_bytes // PAGE_BYTES) * PAGE_BYTES + PAGE_BYTES
         file.truncate(file_bytes)
         builder.into(file.fileno(), set_id, offset)
-        builder.write_bytes(_META_SECTION, PAGE_BYTES, text)
-        builder.write_sections({line[0]: line[2] for line in lines}, False, progress)
+        if self._seal is None:
+            builder.write_bytes(_META_SECTION, PAGE_BYTES, text)
+        builder.write_sections({line[0]: line[2] for line in lines}, self._seal is not None, progress)
+        if self._seal is not None:
+            sealed.write(self._seal, set_id)
         root = self._finish(file, lines, set_id, entries, offset, list_bytes, file_bytes)
         return CompileReport(
             path=output.path,
@@ -435,6 +471,49 @@ class SetWriter:
         file.seek(0)
         _write_all(file, header)
         return root
+
+
+class _SealedText:
+    """What a sealed set says beside its tables: lengths of the parts, description, columns, groups, record ids."""
+
+    def __init__(self, builder: Builder, description: bytes) -> None:
+        groups, refs = builder.lengths()
+        columns = 2 + sum(builder.column_widths) * (builder.entry_count + bool(builder.entry_count))
+        self._builder, self._description = builder, description
+        self._lengths = struct.pack("<4Q", len(description), columns, groups, refs)
+        self.length = len(self._lengths) + len(description) + columns + groups + refs
+
+    def _pieces(self) -> Iterator[bytes]:
+        yield self._lengths
+        yield self._description
+        yield from self._builder.column_pieces()
+        yield self._builder.group_bytes()
+        yield from self._builder.ref_pieces()
+
+    def _chunks(self) -> Iterator[bytes]:
+        held = bytearray()
+        for piece in self._pieces():
+            held += piece
+            whole = len(held) // _CHUNK_BYTES * _CHUNK_BYTES
+            for at in range(0, whole, _CHUNK_BYTES):
+                yield bytes(held[at : at + _CHUNK_BYTES])
+            del held[:whole]
+        if held:
+            yield bytes(held)
+
+    def write(self, seal: Seal, set_id: bytes) -> None:
+        """Encrypts it into the first section. Its hash, which decides the key, takes a pass of its own."""
+        hashed = hashlib.sha256()
+        for piece in self._pieces():
+            hashed.update(piece)
+        sealer = seal.sealer(hashed.digest(), set_id)
+        section = self._builder.section(_SEALED_SECTION, PAGE_BYTES)
+        section.put(sealer.salt)
+        left = self.length
+        for number, chunk in enumerate(self._chunks()):
+            left -= len(chunk)
+            section.put(sealer.chunk(number, left == 0, chunk))
+        section.end()
 
 
 @contextmanager
@@ -502,6 +581,7 @@ def compile_lists(
     format: str | None = None,
     digest: DigestKind | str | None = None,
     profile: str | None = None,
+    columns: Mapping[str, str] | None = None,
     strict: bool = False,
     generation: int = 1,
     valid_until_seconds: int = 0,
@@ -516,9 +596,11 @@ def compile_lists(
     """Compiles hash lists into one set file, published under *path* whole or not at all.
 
     *role* is needed for lists whose format does not carry one; *digest* for bare digests of 64 hex digits; *profile*
-    (``us``, ``uk``) maps categories of graded lists to roles. *source* names the custodian, by default each list's file
-    name. *memory_bytes*, *jobs*, *seal* and *sign* are those of :class:`SetWriter`. *progress* is called with a
-    stage, a count and the whole or None, and may raise to stop: nothing is then left behind.
+    (``us``, ``uk``, or the path of a file with lines ``CATEGORY = ROLE``) maps categories of graded lists to roles.
+    *columns* says where a table has what (``{"md5": "File hash", "size": "4"}``, by name or number). *source* names the
+    custodian, by default each list's file name. *memory_bytes*, *jobs*, *seal* and *sign* are those of
+    :class:`SetWriter`. *progress* is called with a stage, a count and the whole or None, and may raise to stop: nothing
+    is then left behind.
 
     Raises UsageError, ListError (a list cannot be imported) or OutputError.
     """
@@ -532,6 +614,7 @@ def compile_lists(
             format=format,
             digest=None if digest is None else DigestKind(digest),
             profile=profile,
+            columns=columns,
             strict=strict,
         )
     except ValueError as problem:
@@ -550,11 +633,15 @@ def compile_lists(
 
 def _take(path: Path, options: ListOptions, writer: SetWriter, progress: Progress | None) -> ListReport:
     reading = read_list(path, options)
-    taken = 0
+    taken = told = 0
     before = writer.test_records
-    for record in reading:
-        taken += writer.add(record)
-        if progress is not None and not taken & 0x3FFF:
+    for batch in reading.batches():
+        if isinstance(batch, PackedRows):
+            taken += writer.add_packed_rows(batch)
+        else:
+            taken += sum(map(writer.add, batch))
+        if progress is not None and taken - told >= _PROGRESS_RECORDS:
+            told = taken
             progress("read", taken, None)
     test_records = writer.test_records - before
     report: ListReport = reading.report

@@ -20,18 +20,20 @@ one thread to a reading. A new format is one file with a reader (see ``contract.
 ``reading.py``.
 """
 
-from hashsieve.lists.contract import Detection, FormatInfo, ListOptions, ListReport, Problem
+from hashsieve.lists.contract import Batch, Detection, FormatInfo, ListOptions, ListReport, PackedRows, Problem
 from hashsieve.lists.profiles import PROFILES
 from hashsieve.lists.reading import FORMATS, ListRead, detect, read_list
 
 __all__ = [
     "FORMATS",
     "PROFILES",
+    "Batch",
     "Detection",
     "FormatInfo",
     "ListOptions",
     "ListRead",
     "ListReport",
+    "PackedRows",
     "Problem",
     "detect",
     "read_list",

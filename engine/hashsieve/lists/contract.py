@@ -6,17 +6,32 @@ Plain values and one protocol, no input or output. A reader of a new format is o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from hashsieve.errors import UsageError, shown
-from hashsieve.model import DigestKind, Record, Role
+from hashsieve.lists.build import new_record
+from hashsieve.model import DigestKind, Listing, Record, Role
 
 if TYPE_CHECKING:
     from hashsieve.lists.source import Source
 
-__all__ = ["BY_CATEGORY", "Detection", "FormatInfo", "Job", "ListOptions", "ListReport", "Problem", "Reader", "excerpt"]
+__all__ = [
+    "BY_CATEGORY",
+    "Batch",
+    "BinaryReader",
+    "Detection",
+    "FormatInfo",
+    "Job",
+    "ListOptions",
+    "ListReport",
+    "PackedRows",
+    "Problem",
+    "Reader",
+    "RoleReader",
+    "excerpt",
+]
 
 BY_CATEGORY = "by-category"
 """The ``role`` a report shows for formats whose records carry a grade of their own."""
@@ -35,7 +50,9 @@ class ListOptions:
     ``role`` is what an ungraded list means and is required there; in a graded format it may only lower (see ``vics``).
     ``source`` names the list in every listing, by default the base name of the file. ``format`` skips the detection.
     ``digest`` is the kind of digests that stand without a name. ``profile`` names the category profile of a graded
-    format; ungraded formats ignore it. ``strict`` makes any refused row fail the list.
+    format, or the file of one; ungraded formats ignore it. ``strict`` makes any refused row fail the list. ``columns``
+    says in which columns of a table what stands: ``md5``, ``sha1``, ``sha256``, ``blake3``, ``size`` or ``ref`` to the
+    column's name in the header, or its number from 1.
     """
 
     role: Role | None = None
@@ -44,6 +61,7 @@ class ListOptions:
     digest: DigestKind | None = None
     profile: str | None = None
     strict: bool = False
+    columns: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +100,8 @@ class ListReport:
     ``taken`` counts records. ``refused`` counts rows by the first thing found wrong with them; a row with one bad and
     one good digest is refused for the bad one and taken for the good one. ``dropped`` counts single digests left out on
     purpose (universal values, kinds that are not matched) and lines that are no rows. ``path`` and ``source`` are
-    escaped for showing. ``detail`` says in words what the file declared about itself, such as its version.
+    escaped for showing. ``detail`` says in words what the file declared about itself, such as its version. ``member``
+    is the member of an archive that is being read.
     """
 
     path: str
@@ -94,11 +113,13 @@ class ListReport:
     dropped: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     detail: str = ""
+    member: str = ""
 
     def refuse(self, position: str, reason: str, text: bytes | str) -> None:
         """Count one bad row; the first ones are kept with *position* and an excerpt of *text*."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
         if len(self.problems) < PROBLEMS_KEPT:
+            position = f"{self.member}: {position}" if self.member else position
             self.problems.append(Problem(position, reason, excerpt(text)))
 
     def drop(self, reason: str, count: int = 1) -> None:
@@ -134,6 +155,49 @@ class Job:
         return self.options.role
 
 
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """Many records of one listing without a ref, as bytes: what a list of plain rows gives, at a tenth of the time.
+
+    ``digests`` holds for each row its digests of ``kinds`` (in the order of kinds) one after another. ``sizes_bytes``
+    holds the size of each row, 0 where it is not known, or is None if no row has one.
+    """
+
+    kinds: tuple[DigestKind, ...]
+    digests: bytes
+    listing: Listing
+    sizes_bytes: Sequence[int] | None = None
+
+    @property
+    def row_bytes(self) -> int:
+        """Length of one row of ``digests``."""
+        return sum(kind.size_bytes for kind in self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.digests) // self.row_bytes
+
+    def __iter__(self) -> Iterator[Record]:
+        """The rows as records, made one by one."""
+        digests, listing, sizes, width = self.digests, self.listing, self.sizes_bytes, self.row_bytes
+        if len(self.kinds) == 1 and sizes is None:
+            kind = self.kinds[0].value
+            for start in range(0, len(digests), width):
+                yield new_record({kind: digests[start : start + width]}, None, listing)
+            return
+        spans, at = [], 0
+        for each in self.kinds:
+            spans.append((each.value, at, at + each.size_bytes))
+            at += each.size_bytes
+        for number, start in enumerate(range(0, len(digests), width)):
+            row = digests[start : start + width]
+            size = sizes[number] if sizes is not None else 0
+            yield new_record({kind: row[first:last] for kind, first, last in spans}, size or None, listing)
+
+
+Batch = list[Record] | PackedRows
+"""What readers hand on: records of bounded number, in the order of the file."""
+
+
 class Reader(Protocol):
     """One format. Readers have no state: everything of one reading lives in the :class:`Job` or in locals."""
 
@@ -148,11 +212,31 @@ class Reader(Protocol):
     def recognise(self, sample: bytes, name: str) -> str | None:
         """Why *sample* (decoded, without byte order mark) is of this format, or None if it is not."""
 
-    def read(self, source: Source, job: Job) -> Iterable[list[Record]]:
+    def read(self, source: Source, job: Job) -> Iterable[Batch]:
         """The records in batches of bounded size, in the order of the file.
 
         Bad rows go to ``job.report``. Raises :class:`~hashsieve.errors.ListFormatError` and
         :class:`~hashsieve.errors.ListCutShortError` with texts that do not name the file; the caller adds that.
+        """
+
+
+@runtime_checkable
+class RoleReader(Protocol):
+    """A reader of a format whose lists say themselves what they mean; beside :class:`Reader`."""
+
+    def own_role(self, name: str) -> Role | None:
+        """The role of a list whose file has the base name *name*, which ``--role`` may only lower; None if it must be
+        given."""
+
+
+@runtime_checkable
+class BinaryReader(Protocol):
+    """A reader of a format that is no text; beside :class:`Reader`. ``recognise`` is not called for it."""
+
+    def recognise_binary(self, sample: bytes, name: str) -> str | None:
+        """Why *sample*, unpacked and otherwise as it is in the file, is of this format, or None if it is not.
+
+        Raises :class:`~hashsieve.errors.ListFormatError` for what is recognised and never read, with the reason.
         """
 
 

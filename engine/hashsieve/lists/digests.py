@@ -9,7 +9,10 @@ from binascii import unhexlify
 
 from hashsieve.model import KINDS
 
-__all__ = ["FOREIGN_EMPTY", "HEX_WIDTHS", "PLACEHOLDERS", "UNIVERSAL", "why_bad"]
+__all__ = ["FOREIGN_EMPTY", "HEX_WIDTHS", "MAX_SIZE_BYTES", "PLACEHOLDERS", "UNIVERSAL", "size_of", "why_bad"]
+
+MAX_SIZE_BYTES = (1 << 62) - 1
+"""Largest size of a file that a record can hold; a larger one in a list is not known."""
 
 HEX_WIDTHS = frozenset(2 * kind.size_bytes for kind in KINDS)
 """Lengths in hex digits of the kinds that are matched: 32, 40, 64. A length does not tell the kind."""
@@ -68,3 +71,12 @@ def why_bad(text: bytes, size_bytes: int) -> str | None:
 def is_hex(text: bytes) -> bool:
     """Whether *text* is one or more hex digits and nothing else."""
     return bool(text) and not text.translate(None, b"0123456789abcdefABCDEF")
+
+
+def size_of(text: bytes) -> int | None:
+    """The size in bytes that *text* gives in decimal digits, or None if it gives none. 0 is no size: a row that is left
+    after the digests of empty input were dropped has the digest of something."""
+    if not text.isdigit() or len(text) > 19:
+        return None
+    size = int(text)
+    return size if 0 < size <= MAX_SIZE_BYTES else None

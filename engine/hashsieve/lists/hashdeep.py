@@ -12,13 +12,14 @@ from binascii import unhexlify
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hashsieve._lists import Rules
 from hashsieve.errors import ListCutShortError, ListFormatError
 from hashsieve.lists.build import new_record
-from hashsieve.lists.contract import FormatInfo, Job, ListReport, excerpt
-from hashsieve.lists.digests import UNIVERSAL, why_bad
-from hashsieve.lists.lines import line_end, split_lines
+from hashsieve.lists.contract import Batch, FormatInfo, Job, ListReport, PackedRows, excerpt
+from hashsieve.lists.digests import UNIVERSAL, size_of, why_bad
+from hashsieve.lists.lines import line_end, read_rows
 from hashsieve.lists.source import Source, decode_sample
-from hashsieve.model import DigestKind, Listing, Record
+from hashsieve.model import KINDS, DigestKind, Listing, Record
 
 __all__ = ["HASHDEEP", "Hashdeep"]
 
@@ -27,7 +28,7 @@ _VERSION = b"%%%% HASHDEEP-1.0"
 _COLUMNS = b"%%%% size,"
 _KINDS = {b"md5": DigestKind.MD5, b"sha1": DigestKind.SHA1, b"sha256": DigestKind.SHA256}
 _PIECE = re.compile(rb" offset \d+-\d+$")
-_SIZE_DIGITS = 19  # below 2**63
+_MAX_PACKED_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ class _Columns:
     digests: tuple[tuple[int, str, int], ...]
     """Position, kind and length in bytes."""
     ignored: int
+    kinds: tuple[DigestKind, ...]
+    """The kinds of the digests, in the order of kinds."""
+    packed: tuple[tuple[int, int], ...]
+    """Length and place in a packed row of each column between size and name; see :class:`hashsieve._lists.Rules`."""
 
 
 class Hashdeep:
@@ -54,25 +59,38 @@ class Hashdeep:
                 return "begins with the hashdeep header" if text.startswith(_MAGIC) else None
         return None
 
-    def read(self, source: Source, job: Job) -> Iterator[list[Record]]:
+    def read(self, source: Source, job: Job) -> Iterator[Batch]:
         """The records of all rows; see :class:`~hashsieve.lists.contract.Reader`."""
-        rows = _Rows(job)
-        for number, lines, ended in split_lines(source.chunks(), line_end(decode_sample(source.sample()))):
-            if not ended:
-                rows.check_whole(number, lines[0])
-            yield rows.records(number, lines)
+        end = line_end(decode_sample(source.sample()))
+        rows = _Rows(job, end)
+        yield from read_rows(source.chunks(), end, rows)
         rows.check_header()
 
 
 class _Rows:
     """The rows of one reading."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, end: bytes) -> None:
+        self._rules = Rules(end, UNIVERSAL)
         self._report: ListReport = job.report
         self._listing = Listing(job.source, job.role)
         self._columns: _Columns | None = None
         self._versioned = False
         self._rows_seen = False
+
+    def plain(self, block: bytes, start: int) -> tuple[Batch | None, int]:
+        """The run of rows that agree with the header; see :class:`~hashsieve.lists.lines.Rows`."""
+        columns = self._columns
+        if columns is None or not columns.packed:
+            return None, start
+        digests, sizes, stop = self._rules.sized_rows(block, start, columns.packed)
+        if not digests:
+            return None, stop
+        self._rows_seen = True
+        rows = PackedRows(columns.kinds, digests, self._listing, memoryview(sizes).cast("q"))
+        if columns.ignored:
+            self._report.drop("unsupported-kind", columns.ignored * len(rows))
+        return rows, stop
 
     def records(self, number: int, lines: list[bytes]) -> list[Record]:
         """The records of *lines*, the first of which has *number*."""
@@ -85,7 +103,7 @@ class _Rows:
                     digests = self._digests(cells, columns)
                     if digests is not None:
                         if digests:
-                            records.append(new_record(digests, _size_bytes(cells[0]), self._listing))
+                            records.append(new_record(digests, size_of(cells[0]), self._listing))
                         continue
             record = self._odd_line(line_number, line)
             if record is not None:
@@ -175,7 +193,7 @@ class _Rows:
             self._report.refuse(f"line {number}", reason, line)
             return None
         digests = self._digests(cells, columns)
-        return new_record(digests, _size_bytes(cells[0]), self._listing) if digests else None
+        return new_record(digests, size_of(cells[0]), self._listing) if digests else None
 
 
 def _why_refused(cells: list[bytes], columns: _Columns) -> str | None:
@@ -185,11 +203,6 @@ def _why_refused(cells: list[bytes], columns: _Columns) -> str | None:
     if _PIECE.search(cells[-1]):
         return "piecewise"
     return next((reason for index, _, size in columns.digests if (reason := why_bad(cells[index], size))), None)
-
-
-def _size_bytes(cell: bytes) -> int | None:
-    """The size in *cell*. 0 is no size: a row that is left has the digest of something."""
-    return (int(cell) or None) if len(cell) <= _SIZE_DIGITS else None
 
 
 def _parse_columns(number: int, text: bytes) -> _Columns:
@@ -202,7 +215,16 @@ def _parse_columns(number: int, text: bytes) -> _Columns:
         raise ListFormatError(f"line {number}: the last column is not filename: {excerpt(text)}")
     if not digests:
         raise ListFormatError(f"line {number}: no column holds a supported digest (md5, sha1, sha256): {excerpt(text)}")
-    return _Columns(len(names), digests, len(names) - 2 - len(digests))
+    kinds = tuple(kind for kind in KINDS if kind in {named for _, named, _ in digests})
+    places, at = {}, 0
+    for kind in kinds:
+        places[kind.value] = at
+        at += kind.size_bytes
+    by_index = {index: (size_bytes, places[kind]) for index, kind, size_bytes in digests}
+    packed = tuple(by_index.get(index, (0, 0)) for index in range(1, len(names) - 1))
+    if len(packed) > _MAX_PACKED_COLUMNS or len(kinds) < len(digests) or 0 in by_index:
+        packed = ()  # no list of the tool looks like this; such rows are taken one by one
+    return _Columns(len(names), digests, len(names) - 2 - len(digests), kinds, packed)
 
 
 HASHDEEP = Hashdeep()

@@ -21,34 +21,39 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hashsieve.errors import shown
-from hashsieve.lists.build import new_listing, new_record
 from hashsieve.lists.contract import FormatInfo, Job
 from hashsieve.lists.digests import UNIVERSAL, why_bad
 from hashsieve.lists.profiles import NO_PROFILE, PROFILES, Profile, lowered, named_profile
 from hashsieve.lists.source import Source
-from hashsieve.model import DigestKind, Record, Role
+from hashsieve.model import DigestKind, Listing, Record, Role
 
 if TYPE_CHECKING:
+    from hashsieve._lists_json import JsonSplitter
+    from hashsieve.lists.latest import Superseded
     from hashsieve.lists.vics_records import Loose, Media
 
 __all__ = ["VICS", "Vics"]
 
-_BATCH_RECORDS = 512
 _MAX_TEXT_CHARS = 200
-_MAX_SIZE_BYTES = (1 << 63) - 1
+_MAX_SIZE_BYTES = (1 << 62) - 1
 _SIZE_DIGITS = 19
-_GRADES_KEPT = 1024
 _MARKER = re.compile(r"DataModels/(\d+\.\d+)\.xml(?:/([^/#$]+))?")
 _MARKER_IN_SAMPLE = re.compile(rb"DataModels(?:\\?/)\d+\.\d+\.xml")
 _VALUE_IN_SAMPLE = re.compile(rb'"value"\s*:\s*\[')
 _MEMBER_IN_SAMPLE = re.compile(rb'"(?:MD5|MediaID|Media)"\s*:')
 
+_SIMILARITY = re.compile(r"photo ?dna|pdna|pdq|p-?hash|ssdeep|tlsh|tmk", re.IGNORECASE)
 _ALTERNATIVE_NAMES = {
     "md5": DigestKind.MD5,
     "sha1": DigestKind.SHA1,
     "sha256": DigestKind.SHA256,
     "blake3": DigestKind.BLAKE3,
 }
+
+MAX_RECORD_BYTES = 64 << 20
+"""Largest record. Some tools embed thumbnails; they stay far below."""
+
+_PATHS = (("value", ""), ("value", "", "media", ""), ("*odata",))
 
 _Named = tuple[str, int, str]
 """A digest with its name: kind, length in bytes, text."""
@@ -86,101 +91,81 @@ class _Marker:
 
 
 def _batches(source: Source, job: Job) -> Iterator[list[Record]]:
-    # Imported here: msgspec is not loaded for lists of other formats.
-    import msgspec
+    # Imported here: the native part and msgspec are not loaded for lists of other formats.
+    from hashsieve._lists_json import MediaRecords
 
-    from hashsieve.lists.json_split import RECORD, split_records
-    from hashsieve.lists.vics_records import decode_media
-
-    marker = _find_marker(source, to_the_end=job.options.profile is None)
+    marker, superseded = _first_pass(source)
     profile = _profile(marker, job.options.profile)
     job.report.detail = _described(marker, profile)
-    media_records = _MediaRecords(job, profile)
-    batch: list[Record] = []
-    for part, raw in split_records(source.chunks()):
-        if part != RECORD:
-            continue
-        waiting = [raw]
-        # A small case comes as one object, and its media then take its place.
-        while waiting:
-            try:
-                media = decode_media(waiting.pop())
-            except (msgspec.DecodeError, RecursionError) as error:
-                wrong_type = isinstance(error, msgspec.ValidationError)
-                media_records.refuse("wrong-type" if wrong_type else "malformed-record", str(error))
-                continue
-            if media.cases_media is not None:
-                waiting.extend(bytes(inner) for inner in reversed(media.cases_media))
-                continue
-            record = media_records.record(media)
-            if record is not None:
-                batch.append(record)
-        if len(batch) >= _BATCH_RECORDS:
-            yield batch
-            batch = []
-    yield batch
+    odd = _OddMedia(job, profile)
+    splitter = _splitter()
+    records = MediaRecords(
+        splitter, Record, Listing, job.source,
+        universal=UNIVERSAL, grade=odd.grade_of, odd=odd.record, superseded=superseded,
+    )  # fmt: skip
+    try:
+        for chunk in source.chunks():
+            yield from records.feed(chunk)
+        splitter.finish()
+    finally:
+        for reason, count in (("superseded", records.superseded_count), ("similarity", records.similarity_count)):
+            if count:
+                job.report.drop(reason, count)
 
 
-class _MediaRecords:
-    """Turns decoded media into records and counts what is left out."""
+def _splitter() -> JsonSplitter:
+    """A splitter for both shapes of a document."""
+    from hashsieve._lists_json import JsonSplitter
+    from hashsieve.lists.vics_records import MEMBERS
+
+    return JsonSplitter(_PATHS, what="a VICS list", max_value_bytes=MAX_RECORD_BYTES, members=MEMBERS)
+
+
+class _OddMedia:
+    """Turns media into records that the native code leaves, and counts what is left out."""
 
     def __init__(self, job: Job, profile: Profile) -> None:
         self._report = job.report
         self._source = job.source
         self._profile = profile
         self._ceiling = job.options.role
-        self._grades: dict[Loose, tuple[Role, str | None]] = {}
-        self._count = 0
 
-    def refuse(self, reason: str, text: str) -> None:
-        """Count an element that is no media record; *text* says what the decoder found."""
-        self._count += 1
-        self._report.refuse(f"record {self._count}", reason, text)
+    def grade_of(self, raw: bytes) -> tuple[Role, str | None] | None:
+        """The grade of the JSON value *raw*, nothing if it is absent; None if it is no number or text."""
+        import msgspec
 
-    def record(self, media: Media) -> Record | None:
-        """The record of *media*, or None if no digest is left."""
-        self._count += 1
-        digests: dict[str, bytes] = {}
-        plain = True
-        # The same three times over: a loop over the kinds took longer than all the rest of this method.
-        if (text := media.md5) is not None:
-            if raw := _plain_digest(text, 16):
-                digests["md5"] = raw
-            else:
-                plain = False
-        if (text := media.sha1) is not None:
-            if raw := _plain_digest(text, 20):
-                digests["sha1"] = raw
-            else:
-                plain = False
-        if (text := media.sha256) is not None:
-            if raw := _plain_digest(text, 32):
-                digests["sha256"] = raw
-            else:
-                plain = False
-        if not plain or media.alternatives or not digests:
-            self._take_odd(media, digests)
-            if not digests:
-                return None
-        role, category = self._grades.get(media.category) or self._grade(media.category)
-        size = media.size
-        if type(size) is not int:
-            size = _number(size)
-        media_id = media.media_id
-        ref = str(media_id) if type(media_id) is int else _short_text(media_id)
-        listing = new_listing(self._source, role, category, ref)
-        return new_record(digests, size if size and 0 < size <= _MAX_SIZE_BYTES else None, listing)
+        from hashsieve.lists.vics_records import decode_loose
+
+        try:
+            return self._grade(decode_loose(raw or b"null"))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
 
     def _grade(self, category: Loose) -> tuple[Role, str | None]:
-        """Role and text of *category*; remembered, since there are few."""
+        """Role and text of *category*."""
         text = _short_text(category)
-        grade = lowered(self._profile.role(text), self._ceiling), text
-        if len(self._grades) < _GRADES_KEPT:
-            self._grades[category] = grade
-        return grade
+        return lowered(self._profile.role(text), self._ceiling), text
 
-    def _take_odd(self, media: Media, digests: dict[str, bytes]) -> None:
-        """Complete *digests* by what the fast path left; refuse the record for a bad one, or for having none."""
+    def record(self, raw: bytes, flags: int, number: int) -> Record | None:
+        """The record of the JSON value *raw*, or None if it is none."""
+        import msgspec
+
+        from hashsieve._lists_json import ODD_NAME, TOO_DEEP
+        from hashsieve.lists.vics_records import decode_media, decode_odd_names
+
+        try:
+            if flags & TOO_DEEP:
+                raise msgspec.DecodeError("nested too deep")
+            media = decode_odd_names(raw) if flags & ODD_NAME else decode_media(raw)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            reason = "wrong-type" if isinstance(error, msgspec.ValidationError) else "malformed-record"
+            self._report.refuse(f"record {number}", reason, str(error))
+            return None
+        return self._record(media, number)
+
+    def _record(self, media: Media, number: int) -> Record | None:
+        """The record of *media*, or None if no digest is left; refused for a bad digest, or for having none."""
+        digests: dict[str, bytes] = {}
         bad: tuple[str, str] | None = None
         none_reason = "no-digest"
         dropped = False
@@ -202,7 +187,13 @@ class _MediaRecords:
         if bad is None and not digests and not dropped:
             bad = none_reason, f"MediaID {_short_text(media.media_id)}"
         if bad is not None:
-            self._report.refuse(f"record {self._count}", *bad)
+            self._report.refuse(f"record {number}", *bad)
+        if not digests:
+            return None
+        size = _number(media.size)
+        role, category = self._grade(media.category)
+        listing = Listing(self._source, role, category, _short_text(media.media_id))
+        return Record(digests, size if size and 0 < size <= _MAX_SIZE_BYTES else None, listing)
 
     def _alternatives(self, media: Media) -> list[_Named]:
         """The digests of supported kinds in ``AlternativeHashes``; others are counted as dropped."""
@@ -222,36 +213,44 @@ class _MediaRecords:
         for alternative in alternatives:
             kind = _ALTERNATIVE_NAMES.get((alternative.name or "").strip().lower().replace("-", ""))
             if kind is None:
-                self._report.drop("unsupported-kind")
+                self._report.drop("similarity" if _SIMILARITY.search(alternative.name or "") else "unsupported-kind")
             else:
                 found.append((kind.value, kind.size_bytes, alternative.value or ""))
         return found
 
 
-def _plain_digest(text: str, length_bytes: int) -> bytes:
-    """The digest that *text* is, or nothing if it needs a closer look."""
-    try:
-        raw = unhexlify(text)
-    except ValueError:
-        return b""
-    return raw if len(raw) == length_bytes and raw not in UNIVERSAL else b""
+def _first_pass(source: Source) -> tuple[_Marker | None, Superseded]:
+    """The marker of the file, wherever it stands, and the records that a later state of the same id replaces."""
+    from hashsieve.lists.latest import LatestStates, instant
+
+    marker: _Marker | None = None
+    states = LatestStates(source.path)
+    splitter = _splitter()
+    for chunk in source.chunks():
+        for text in splitter.note_ids(chunk, states.seen):
+            # Decoded first: writers may escape the slashes.
+            found = _MARKER.search(_text(text))
+            if found and marker is None:
+                marker = _Marker(found[1], found[2])
+    splitter.finish()
+
+    def dated() -> Iterator[tuple[int, object, int | None]]:
+        again = _splitter()
+        for chunk in source.chunks():
+            for number, array, media_id, date in again.dated_ids(chunk, states.seen):
+                yield number, (array, media_id), instant(date.decode("utf-8", "replace"))
+
+    return marker, states.superseded(dated)
 
 
-def _find_marker(source: Source, *, to_the_end: bool) -> _Marker | None:
-    """The marker of the file; without *to_the_end* only if it stands before the first record."""
+def _text(raw: bytes) -> str:
+    """The text that the JSON value *raw* is, or nothing."""
     import msgspec
 
-    from hashsieve.lists.json_split import MARKER, split_records
-
-    for part, raw in split_records(source.chunks()):
-        if part == MARKER:
-            # Decoded first: writers may escape the slashes.
-            found = _MARKER.search(msgspec.json.decode(raw, type=str))
-            if found:
-                return _Marker(found[1], found[2])
-        elif not to_the_end:
-            return None
-    return None
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
 
 
 def _profile(marker: _Marker | None, asked: str | None) -> Profile:

@@ -1,4 +1,6 @@
-"""Splits a VICS document into its records without ever holding more than one of them.
+"""The splitter of VICS documents in plain Python: what the native one is held against.
+
+It splits a document into its records without ever holding more than one of them.
 
 Records are the elements of the top-level array ``value`` or, where such an element is a case, the elements of its
 ``Media`` array. Everything else is skipped, except the top-level ``odata`` member that names version and profile.
