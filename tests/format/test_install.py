@@ -1,6 +1,7 @@
 """Private copies of sets: verified, owned, replaced whole, never by something older or broken."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
