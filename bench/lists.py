@@ -56,6 +56,27 @@ def hashdeep(kind: str, rows: int) -> Iterator[str]:
         yield f"{number},{md5},{sha256},{FOLDER}{number}.jpg\n"
 
 
+def nsrl(kind: str, rows: int) -> Iterator[str]:
+    yield '"SHA-1","MD5","CRC32","FileName","FileSize","ProductCode","OpSystemCode","SpecialCode"\n'
+    pairs = zip(digests("sha1", rows), digests("md5", rows), strict=True)
+    for number, (sha1, md5) in enumerate(pairs, 1):
+        yield f'"{sha1.upper()}","{md5.upper()}","{number:08X}","file {number}.jpg",{number},{number % 999},"WIN",""\n'
+
+
+def csv_rows(kind: str, rows: int) -> Iterator[str]:
+    yield '"MD5","SHA1","FileName","FileSize"\n'
+    for number, (sha1, md5) in enumerate(zip(digests("sha1", rows), digests("md5", rows), strict=True), 1):
+        yield f'"{md5}","{sha1}","{FOLDER}{number}.jpg","{number}"\n'
+
+
+def clamav(kind: str, rows: int) -> Iterator[str]:
+    return (f"{digest}:{number + 1}:Some.Name-{number}\n" for number, digest in enumerate(digests(kind, rows)))
+
+
+def ioc(kind: str, rows: int) -> Iterator[str]:
+    return (f"{digest};a comment, number {number}\n" for number, digest in enumerate(digests(kind, rows)))
+
+
 # Name: what writes the rows, kind of digest, whether the figure is promised.
 LISTS: dict[str, tuple[Callable[[str, int], Iterator[str]], str, bool]] = {
     "md5 bare": (bare, "md5", True),
@@ -65,6 +86,10 @@ LISTS: dict[str, tuple[Callable[[str, int], Iterator[str]], str, bool]] = {
     "sha256sum": (checksum_lines, "sha256", True),
     "hashdeep": (hashdeep, "sha256", True),
     "md5 tagged": (tagged, "md5", False),
+    "nsrl-text": (nsrl, "md5", False),
+    "csv": (csv_rows, "md5", False),
+    "clamav": (clamav, "md5", False),
+    "ioc-lines": (ioc, "md5", False),
 }
 
 
@@ -110,7 +135,8 @@ def main() -> None:
             path = Path(folder) / "list"
             with open(path, "w", encoding="ascii") as file:
                 file.writelines(write(kind, arguments.rows))
-            options = ListOptions(role=Role.KNOWN_BAD, digest=None if name == "hashdeep" else DigestKind(kind))
+            declared = DigestKind(kind) if kind == "sha256" and name != "hashdeep" else None
+            options = ListOptions(role=Role.KNOWN_GOOD if name == "nsrl-text" else Role.KNOWN_BAD, digest=declared)
 
             def batches(path: Path = path, options: ListOptions = options) -> int:
                 return sum(map(len, read_list(path, options).batches()))
@@ -122,7 +148,7 @@ def main() -> None:
                 "batches": best_rate(batches, arguments.rows, arguments.rounds),
                 "records": best_rate(records, arguments.rows, arguments.rounds),
             }
-            if name != "md5 tagged":
+            if promised:
                 rates["line loop"] = best_rate(partial(line_loop, path), arguments.rows, arguments.rounds)
             ok = rates["batches"] >= PROMISED_ROWS_PER_S
             verdict = f" (promised {PROMISED_ROWS_PER_S:,}: {'ok' if ok else 'MISSED'})" if promised else ""

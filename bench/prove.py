@@ -68,6 +68,19 @@ def replacements(quick: bool, save: Path) -> list[str]:
     return [f"replaced sets: {out}"]
 
 
+def lists(quick: bool, save: Path) -> list[str]:
+    """Rows of hash lists a second."""
+    how = ["--rows", "200000", "--rounds", "3"] if quick else ["--rows", "3000000", "--out", str(save)]
+    out = run("bench/lists.py", *how)
+    return [f"lists: {line.strip()}" for line in out.splitlines() if "promised" in line or "FAILED" in line]
+
+
+def damaged_lists(quick: bool, save: Path) -> list[str]:
+    """No damaged list makes a reader do anything but read or refuse it."""
+    out = run("tests/format/fuzz_lists.py", "--seconds", "2" if quick else "120", "--seed", "7")
+    return [f"damaged lists: {line.strip()}" for line in out.splitlines() or ["no output"]]
+
+
 def scans(quick: bool, save: Path) -> list[str]:
     """Whole scans beside peers, and the other questions about scans."""
     how = ["--small", "--rounds", "1"] if quick else ["--all", "--rounds", "5", "--home-scale", "0.25"]
@@ -105,6 +118,20 @@ def portable(quick: bool, save: Path) -> list[str]:
                           env={**os.environ, "BIN": str(Path(sys.executable).parent)})  # fmt: skip
     last = (done.stdout.strip().splitlines() or ["no output"])[-1]
     return [f"portable build: {'' if done.returncode == 0 else 'FAILED: '}{last}"]
+
+
+def journals(quick: bool, save: Path) -> list[str]:
+    """Alerts: durable soon, found when damaged, delivered through kills."""
+    lines = []
+    for name, command in (
+        ("an alert is durable", ("bench/journal.py", str(save), "--count", "300" if quick else "2000")),
+        ("damaged journals", ("tests/alerts/damage_journals.py", "--cases", "50" if quick else "1000", "--seed", "7")),
+        ("kills while alerts are written and delivered",
+         ("tests/alerts/kill_rounds.py", "--rounds", "5" if quick else "200", "--seed", "7")),
+    ):  # fmt: skip
+        out = run(*command)
+        lines.append(f"{name}: {out.splitlines()[-1] if out else 'no output'}")
+    return lines
 
 
 def memory(quick: bool, save: Path) -> list[str]:
@@ -147,6 +174,9 @@ def main() -> None:
         matches_of_a_real_tree,
         lookups,
         damage,
+        lists,
+        damaged_lists,
+        journals,
         every_size,
         large_set,
         replacements,

@@ -10,6 +10,7 @@ the command line ends with when nothing handles it. The tree is cut by what a ca
 * :class:`StateError` -- the memory of an agent is damaged; decide what becomes of it.
 * :class:`OutputError` -- a file could not be published; free space or choose another place.
 * :class:`ScanError` -- a scan cannot start or go on.
+* :class:`JournalError` -- the alert journal cannot be used; correct what the text names.
 
 Texts name the file, the line or record where there is one, what was expected and what to do.
 """
@@ -21,6 +22,9 @@ import os
 __all__ = [
     "ForkError",
     "HashsieveError",
+    "JournalBusyError",
+    "JournalError",
+    "JournalFullError",
     "KernelError",
     "KeySourceError",
     "ListCutShortError",
@@ -142,6 +146,18 @@ class ScanError(HashsieveError):
 
 class ForkError(ScanError):
     """The object was made before a fork and is used in the child; make a new one there."""
+
+
+class JournalError(HashsieveError):
+    """The alert journal cannot be used. What it holds is untouched."""
+
+
+class JournalBusyError(JournalError):
+    """Another process writes this journal; only one may."""
+
+
+class JournalFullError(JournalError):
+    """Nothing more can be made durable: the cap, the disk or its reserve is used up."""
 
 
 class StoppedError(HashsieveError):

@@ -30,15 +30,24 @@ HS_INLINE int is_stop(const uint8_t *digest, unsigned digest_bytes, const uint8_
     return 0;
 }
 
-/* Length of the name at `text` with its line end, or 0 if the line is not plain. */
-static size_t name_length(const uint8_t *text, size_t length, uint8_t end) {
+/* Length of the line at `text` with its end, and without it in `*content_bytes`; 0 if the line has no end or holds what
+ * ends a line elsewhere. */
+static size_t line_length(const uint8_t *text, size_t length, uint8_t end, size_t *content_bytes) {
     const uint8_t *stop = memchr(text, end, length);
     if (stop == NULL) return 0;
-    size_t name_bytes = (size_t)(stop - text), line_bytes = name_bytes + 1;
-    if (end == '\n' && name_bytes && text[name_bytes - 1] == '\r') name_bytes--;
+    size_t bytes = (size_t)(stop - text), line_bytes = bytes + 1;
+    if (end == '\n' && bytes && text[bytes - 1] == '\r') bytes--;
     unsigned odd = 0;
-    for (size_t i = 0; i < name_bytes; i++) odd |= (text[i] == '\r') | (text[i] == '\n') | (text[i] == 0);
-    if (odd) return 0;
+    for (size_t i = 0; i < bytes; i++) odd |= (text[i] == '\r') | (text[i] == '\n') | (text[i] == 0);
+    *content_bytes = bytes;
+    return odd ? 0 : line_bytes;
+}
+
+/* Length of the name at `text` with its line end, or 0 if the line is not plain. */
+static size_t name_length(const uint8_t *text, size_t length, uint8_t end) {
+    size_t name_bytes;
+    size_t line_bytes = line_length(text, length, end, &name_bytes);
+    if (line_bytes == 0) return 0;
     const uint8_t *at = text, *name_end = text + name_bytes;
     while ((at = memchr(at, ' ', (size_t)(name_end - at))) != NULL) {
         if (name_end - at >= 8 && memcmp(at, " offset ", 8) == 0) return 0;
@@ -99,13 +108,20 @@ static int column_digest(const hs_text_rules *rules, const uint8_t *text, uint8_
     return digest_of(text, out, 32) && !is_stop(out, 32, rules->stops_32, rules->stop_count_32);
 }
 
+/* A decimal size of at most 18 digits at `*at`, which is moved behind it; -1 if there is none. */
+HS_INLINE int64_t size_at(const uint8_t *text, size_t length, size_t *at) {
+    int64_t size = 0;
+    size_t first = *at;
+    while (*at < length && *at - first < 18 && (uint8_t)(text[*at] - '0') < 10) size = size * 10 + (text[(*at)++] - '0');
+    return *at == first ? -1 : size;
+}
+
 /* Length of the row at `text` with its line end, or 0 if it is not plain. */
 static size_t sized_row(const hs_text_rules *rules, const uint8_t *text, size_t length, const hs_text_column *columns,
                         unsigned column_count, uint8_t *out, int64_t *size_bytes) {
     size_t at = 0;
-    int64_t size = 0;
-    while (at < length && at < 18 && (uint8_t)(text[at] - '0') < 10) size = size * 10 + (text[at++] - '0');
-    if (at == 0 || at == length || text[at] != ',') return 0;
+    int64_t size = size_at(text, length, &at);
+    if (size < 0 || at == length || text[at] != ',') return 0;
     at++;
     for (unsigned i = 0; i < column_count; i++) {
         unsigned digest_bytes = columns[i].digest_bytes;
@@ -138,4 +154,136 @@ uint64_t hs_text_sized_rows(const hs_text_rules *rules, const uint8_t *text, siz
     }
     *used = at;
     return rows;
+}
+
+/* A line that ends in ") = HEX" and begins with the tag: its length, or 0. */
+static size_t tagged_line(const hs_text_rules *rules, const uint8_t *text, size_t length, const uint8_t *tag, size_t tag_bytes,
+                          unsigned digest_bytes, uint8_t *out) {
+    const size_t tail_bytes = 4 + 2 * (size_t)digest_bytes;
+    if (length <= tag_bytes + tail_bytes || memcmp(text, tag, tag_bytes) != 0) return 0;
+    size_t line_bytes = name_length(text, length, rules->end);
+    if (line_bytes == 0) return 0;
+    size_t bytes = line_bytes - 1;
+    if (rules->end == '\n' && text[bytes - 1] == '\r') bytes--;
+    if (bytes < tag_bytes + tail_bytes || memcmp(text + bytes - tail_bytes, ") = ", 4) != 0) return 0;
+    return column_digest(rules, text + bytes - 2 * digest_bytes, out, digest_bytes) ? line_bytes : 0;
+}
+
+uint64_t hs_text_tagged_lines(const hs_text_rules *rules, const uint8_t *text, size_t length, const uint8_t *tag,
+                              size_t tag_bytes, unsigned digest_bytes, uint8_t *out, uint64_t max_rows, size_t *used) {
+    size_t at = 0;
+    uint64_t rows = 0;
+    while (rows < max_rows) {
+        size_t line_bytes =
+            tagged_line(rules, text + at, length - at, tag, tag_bytes, digest_bytes, out + rows * digest_bytes);
+        if (line_bytes == 0) break;
+        at += line_bytes;
+        rows++;
+    }
+    *used = at;
+    return rows;
+}
+
+uint64_t hs_text_keyed_lines(const hs_text_rules *rules, const uint8_t *text, size_t length, unsigned digest_bytes,
+                             uint8_t separator, uint8_t *out, int64_t *sizes_bytes, uint64_t max_rows, size_t *used) {
+    const size_t digits = 2 * (size_t)digest_bytes;
+    size_t at = 0;
+    uint64_t rows = 0;
+    while (rows < max_rows && length - at > digits && text[at + digits] == separator) {
+        size_t next = at + digits + 1, rest_bytes;
+        if (!column_digest(rules, text + at, out + rows * digest_bytes, digest_bytes)) break;
+        if (sizes_bytes != NULL) {
+            if (next < length && text[next] == '*') {
+                sizes_bytes[rows] = 0;
+                next++;
+            } else {
+                sizes_bytes[rows] = size_at(text, length, &next);
+                if (sizes_bytes[rows] < 0) break;
+            }
+            if (next >= length || text[next] != separator) break;
+        }
+        size_t line_bytes = line_length(text + next, length - next, rules->end, &rest_bytes);
+        if (line_bytes == 0) break;
+        at = next + line_bytes;
+        rows++;
+    }
+    *used = at;
+    return rows;
+}
+
+/* The content of a cell, in quotes or not; 0 if it is not what the column says. Empty sizes are 0. */
+static int split_cell(const hs_text_rules *rules, const uint8_t *cell, size_t cell_bytes, const hs_text_column *column,
+                      uint8_t *out, int64_t *size_bytes) {
+    if (cell_bytes >= 2 && cell[0] == '"' && cell[cell_bytes - 1] == '"') {
+        cell++;
+        cell_bytes -= 2;
+    }
+    if (column->digest_bytes)
+        return cell_bytes == 2 * column->digest_bytes &&
+               column_digest(rules, cell, out + column->offset, column->digest_bytes);
+    if (column->offset == HS_TEXT_EMPTY) return cell_bytes == 0;
+    if (column->offset != HS_TEXT_SIZE) return 1;
+    size_t at = 0;
+    int64_t size = cell_bytes ? size_at(cell, cell_bytes, &at) : 0;
+    *size_bytes = size;
+    return size >= 0 && at == cell_bytes;
+}
+
+static size_t split_row(const hs_text_rules *rules, const uint8_t *text, size_t length, const hs_text_column *columns,
+                        unsigned left_count, unsigned right_count, uint8_t *out, int64_t *size_bytes) {
+    size_t bytes, line_bytes = line_length(text, length, rules->end, &bytes), at = 0, behind = 0;
+    *size_bytes = 0;
+    if (line_bytes == 0) return 0;
+    for (unsigned i = 0; i < left_count; i++) {
+        const uint8_t *comma = memchr(text + at, ',', bytes - at);
+        if (comma == NULL) return 0;
+        if (!split_cell(rules, text + at, (size_t)(comma - text) - at, columns + i, out, size_bytes)) return 0;
+        at = (size_t)(comma - text) + 1;
+    }
+    behind = bytes;
+    for (unsigned i = right_count; i-- > 0;) {
+        size_t first = behind;
+        while (first > at && text[first - 1] != ',') first--;
+        if (first == at) return 0;
+        if (!split_cell(rules, text + first, behind - first, columns + left_count + i, out, size_bytes)) return 0;
+        behind = first - 1;
+    }
+    return line_bytes;
+}
+
+uint64_t hs_text_split_rows(const hs_text_rules *rules, const uint8_t *text, size_t length, const hs_text_column *columns,
+                            unsigned left_count, unsigned right_count, unsigned row_bytes, uint8_t *out,
+                            int64_t *sizes_bytes, uint64_t max_rows, size_t *used) {
+    size_t at = 0;
+    uint64_t rows = 0;
+    while (rows < max_rows && at < length) {
+        size_t line_bytes = split_row(rules, text + at, length - at, columns, left_count, right_count,
+                                      out + rows * row_bytes, sizes_bytes + rows);
+        if (line_bytes == 0) break;
+        at += line_bytes;
+        rows++;
+    }
+    *used = at;
+    return rows;
+}
+
+uint64_t hs_text_count_known(const uint8_t *rows, uint64_t count, size_t row_bytes, size_t offset, size_t digest_bytes,
+                             const uint8_t *known, size_t known_count) {
+    /* One bit for each value of the first two bytes: few digests are compared. */
+    uint64_t beginnings[1024] = {0}, found = 0;
+    for (size_t i = 0; i < known_count; i++) {
+        unsigned first = known[i * digest_bytes] << 8 | known[i * digest_bytes + 1];
+        beginnings[first >> 6] |= UINT64_C(1) << (first & 63);
+    }
+    for (uint64_t row = 0; row < count; row++) {
+        const uint8_t *digest = rows + row * row_bytes + offset;
+        unsigned first = digest[0] << 8 | digest[1];
+        if (HS_LIKELY(!(beginnings[first >> 6] >> (first & 63) & 1))) continue;
+        for (size_t i = 0; i < known_count; i++)
+            if (memcmp(digest, known + i * digest_bytes, digest_bytes) == 0) {
+                found++;
+                break;
+            }
+    }
+    return found;
 }

@@ -14,7 +14,7 @@
 
 #include "hs_port.h"
 
-enum { HS_TEXT_MAX_COLUMNS = 8 };
+enum { HS_TEXT_MAX_COLUMNS = 12 };
 
 /* The end of a line: LF (one CR before it belongs to it), CR or NUL. What ends a line elsewhere may not stand in a name. */
 typedef struct {
@@ -39,5 +39,26 @@ uint64_t hs_text_digest_lines(const hs_text_rules *rules, const uint8_t *text, s
 uint64_t hs_text_sized_rows(const hs_text_rules *rules, const uint8_t *text, size_t length, const hs_text_column *columns,
                             unsigned column_count, unsigned row_bytes, uint8_t *out, int64_t *sizes_bytes,
                             uint64_t max_rows, size_t *used);
+
+/* Rows "TAG (NAME) = HEX": `tag` is all before the name, its bracket included. As above. */
+uint64_t hs_text_tagged_lines(const hs_text_rules *rules, const uint8_t *text, size_t length, const uint8_t *tag,
+                              size_t tag_bytes, unsigned digest_bytes, uint8_t *out, uint64_t max_rows, size_t *used);
+
+/* Rows "HEX<separator>REST"; with `sizes_bytes` not NULL "HEX<separator>SIZE<separator>REST", "*" being a size of 0. */
+uint64_t hs_text_keyed_lines(const hs_text_rules *rules, const uint8_t *text, size_t length, unsigned digest_bytes,
+                             uint8_t separator, uint8_t *out, int64_t *sizes_bytes, uint64_t max_rows, size_t *used);
+
+/* Rows of cells between commas, in quotes or not, of which a free text in the middle may hold anything: the first
+ * `left_count` columns are found from the left, the last `right_count` from the right. `offset` is HS_TEXT_SIZE for the column
+ * that holds the size, if there is one, and HS_TEXT_EMPTY for one that says something where it is not empty. As above. */
+enum { HS_TEXT_SIZE = 0xffff, HS_TEXT_EMPTY = 0xfffe };
+uint64_t hs_text_split_rows(const hs_text_rules *rules, const uint8_t *text, size_t length, const hs_text_column *columns,
+                            unsigned left_count, unsigned right_count, unsigned row_bytes, uint8_t *out,
+                            int64_t *sizes_bytes, uint64_t max_rows, size_t *used);
+
+/* How many of `count` packed rows of `row_bytes` hold, at `offset`, one of the packed `known` digests of `digest_bytes` (at
+ * least 2). */
+uint64_t hs_text_count_known(const uint8_t *rows, uint64_t count, size_t row_bytes, size_t offset, size_t digest_bytes,
+                             const uint8_t *known, size_t known_count);
 
 #endif

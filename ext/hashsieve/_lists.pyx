@@ -8,8 +8,14 @@ from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize, PyBytes_
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cimport cython
-
 cimport hashsieve.core as core
+
+cdef extern from "Python.h":
+    int PyObject_GenericSetAttr(object o, object name, object value) except -1
+
+SIZE_COLUMN = core.HS_TEXT_SIZE
+EMPTY_COLUMN = core.HS_TEXT_EMPTY
+MAX_COLUMNS = core.HS_TEXT_MAX_COLUMNS
 
 
 @cython.final
@@ -50,14 +56,63 @@ cdef class Rules:
             rows = core.hs_text_digest_lines(&self.rules, data, length - start, digest_bytes, out, max_rows, &used)
         return packed[:rows * digest_bytes], start + used
 
+    def tagged_lines(self, bytes text not None, uint64_t start, bytes tag not None, unsigned digest_bytes):
+        """The same of the lines ``TAG (NAME) = HEX``; *tag* is all before the name."""
+        if digest_bytes not in (16, 20, 32):
+            raise ValueError("digests have 16, 20 or 32 bytes")
+        cdef uint64_t length = PyBytes_Size(text), max_rows, rows
+        if start > length:
+            raise ValueError("the start lies behind the text")
+        cdef size_t tag_bytes = PyBytes_Size(tag), used = 0
+        max_rows = (length - start) // (2 * digest_bytes + tag_bytes + 5)
+        cdef bytes packed = PyBytes_FromStringAndSize(NULL, max_rows * digest_bytes)
+        cdef const uint8_t *data = <const uint8_t *>PyBytes_AsString(text) + start
+        cdef const uint8_t *tag_data = <const uint8_t *>PyBytes_AsString(tag)
+        cdef uint8_t *out = <uint8_t *>PyBytes_AsString(packed)
+        with nogil:
+            rows = core.hs_text_tagged_lines(&self.rules, data, length - start, tag_data, tag_bytes, digest_bytes, out,
+                                             max_rows, &used)
+        return packed[:rows * digest_bytes], start + used
+
+    def keyed_lines(self, bytes text not None, uint64_t start, bytes separator not None, unsigned digest_bytes,
+                    bint sized):
+        """(packed digests, sizes as native int64 or empty, offset of the first line not taken)."""
+        if digest_bytes not in (16, 20, 32):
+            raise ValueError("digests have 16, 20 or 32 bytes")
+        if len(separator) != 1:
+            raise ValueError("a separator is one byte")
+        cdef uint64_t length = PyBytes_Size(text), max_rows, rows
+        if start > length:
+            raise ValueError("the start lies behind the text")
+        cdef size_t used = 0
+        cdef uint8_t between = separator[0]
+        max_rows = (length - start) // (2 * digest_bytes + 2)
+        cdef bytes packed = PyBytes_FromStringAndSize(NULL, max_rows * digest_bytes)
+        cdef bytes sizes = PyBytes_FromStringAndSize(NULL, max_rows * 8 if sized else 0)
+        cdef const uint8_t *data = <const uint8_t *>PyBytes_AsString(text) + start
+        cdef uint8_t *out = <uint8_t *>PyBytes_AsString(packed)
+        cdef int64_t *out_sizes = <int64_t *>PyBytes_AsString(sizes) if sized else NULL
+        with nogil:
+            rows = core.hs_text_keyed_lines(&self.rules, data, length - start, digest_bytes, between, out, out_sizes,
+                                            max_rows, &used)
+        return packed[:rows * digest_bytes], sizes[:rows * 8], start + used
+
     def sized_rows(self, bytes text not None, uint64_t start, columns not None):
         """(packed rows, sizes as native int64, offset of the first line not taken). *columns*: (length in bytes, offset
         in the packed row) for each column between size and name, (0, 0) where it is passed over."""
+        return self.rows_of(text, start, columns, 0, False)
+
+    def split_rows(self, bytes text not None, uint64_t start, left not None, right not None):
+        """The same of rows that are split at commas, *left* columns from the left and *right* ones from the right; (0,
+        SIZE_COLUMN) is the size, (0, EMPTY_COLUMN) has to be empty."""
+        return self.rows_of(text, start, [*left, *right], len(left), True)
+
+    cdef tuple rows_of(self, bytes text, uint64_t start, columns, unsigned left_count, bint split):
         cdef core.hs_text_column wanted[core.HS_TEXT_MAX_COLUMNS]
         cdef unsigned count = len(columns), row_bytes = 0, i
         if count > core.HS_TEXT_MAX_COLUMNS:
             raise ValueError(f"more than {core.HS_TEXT_MAX_COLUMNS} columns")
-        cdef uint64_t length = PyBytes_Size(text), max_rows, rows, least = 3 + count
+        cdef uint64_t length = PyBytes_Size(text), max_rows, rows, least = 1 + count if split else 3 + count
         if start > length:
             raise ValueError("the start lies behind the text")
         for i in range(count):
@@ -77,6 +132,63 @@ cdef class Rules:
         cdef int64_t *out_sizes = <int64_t *>PyBytes_AsString(sizes)
         cdef size_t used = 0
         with nogil:
-            rows = core.hs_text_sized_rows(&self.rules, data, length - start, wanted, count, row_bytes, out, out_sizes,
-                                           max_rows, &used)
+            if split:
+                rows = core.hs_text_split_rows(&self.rules, data, length - start, wanted, left_count,
+                                               count - left_count, row_bytes, out, out_sizes, max_rows, &used)
+            else:
+                rows = core.hs_text_sized_rows(&self.rules, data, length - start, wanted, count, row_bytes, out,
+                                               out_sizes, max_rows, &used)
         return packed[:rows * row_bytes], sizes[:rows * 8], start + used
+
+
+def count_known(bytes rows not None, size_t row_bytes, size_t offset, size_t digest_bytes, known not None):
+    """How many of the packed *rows* hold one of the *known* digests at *offset*."""
+    if digest_bytes < 2 or offset + digest_bytes > row_bytes or PyBytes_Size(rows) % row_bytes:
+        raise ValueError("the digests do not fit the rows")
+    cdef bytes packed = b"".join(known)
+    if PyBytes_Size(packed) != len(known) * digest_bytes:
+        raise ValueError("the known digests have another length")
+    cdef const uint8_t *data = <const uint8_t *>PyBytes_AsString(rows)
+    cdef const uint8_t *wanted = <const uint8_t *>PyBytes_AsString(packed)
+    cdef uint64_t count = PyBytes_Size(rows) // row_bytes, found
+    cdef size_t known_count = len(known)
+    with nogil:
+        found = core.hs_text_count_known(data, count, row_bytes, offset, digest_bytes, wanted, known_count)
+    return found
+
+
+def records(type record_type not None, tuple kinds not None, bytes digests not None, sizes, object listing,
+            uint64_t start, uint64_t stop):
+    """The packed rows *start* to *stop* as objects of *record_type*, whose fields are set as its own constructor would.
+
+    *kinds*: (name, length in bytes) of each digest in a row. *sizes*: native int64, 0 for none, or None for no sizes.
+    """
+    cdef uint64_t row_bytes = 0, row, at
+    cdef list out = []
+    cdef dict named
+    cdef const uint8_t *data = <const uint8_t *>PyBytes_AsString(digests)
+    cdef const int64_t[::1] size_of
+    cdef bint sized = sizes is not None
+    cdef object record, name
+    cdef uint64_t digest_bytes
+    for name, digest_bytes in kinds:
+        row_bytes += digest_bytes
+    if row_bytes == 0 or start > stop or stop > PyBytes_Size(digests) // row_bytes:
+        raise ValueError("the rows do not lie within the digests")
+    if sized:
+        size_of = sizes
+        if size_of.shape[0] < <int64_t>stop:
+            raise ValueError("fewer sizes than rows")
+    for row in range(start, stop):
+        named = {}
+        at = row * row_bytes
+        for name, digest_bytes in kinds:
+            named[name] = PyBytes_FromStringAndSize(<const char *>data + at, digest_bytes)
+            at += digest_bytes
+        record = record_type.__new__(record_type)
+        PyObject_GenericSetAttr(record, "digests", named)
+        PyObject_GenericSetAttr(record, "size_bytes", size_of[row] if sized and size_of[row] else None)
+        PyObject_GenericSetAttr(record, "listing", listing)
+        PyObject_GenericSetAttr(record, "op", "add")
+        out.append(record)
+    return out

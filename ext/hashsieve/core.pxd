@@ -590,6 +590,18 @@ cdef extern from "hs_text.h" nogil:
     uint64_t hs_text_sized_rows(const hs_text_rules *rules, const uint8_t *text, size_t length,
                                 const hs_text_column *columns, unsigned column_count, unsigned row_bytes, uint8_t *out,
                                 int64_t *sizes_bytes, uint64_t max_rows, size_t *used)
+    enum:
+        HS_TEXT_SIZE, HS_TEXT_EMPTY
+    uint64_t hs_text_tagged_lines(const hs_text_rules *rules, const uint8_t *text, size_t length, const uint8_t *tag,
+                                  size_t tag_bytes, unsigned digest_bytes, uint8_t *out, uint64_t max_rows, size_t *used)
+    uint64_t hs_text_keyed_lines(const hs_text_rules *rules, const uint8_t *text, size_t length, unsigned digest_bytes,
+                                 uint8_t separator, uint8_t *out, int64_t *sizes_bytes, uint64_t max_rows, size_t *used)
+    uint64_t hs_text_split_rows(const hs_text_rules *rules, const uint8_t *text, size_t length,
+                                const hs_text_column *columns, unsigned left_count, unsigned right_count,
+                                unsigned row_bytes, uint8_t *out, int64_t *sizes_bytes, uint64_t max_rows, size_t *used)
+    uint64_t hs_text_count_known(const uint8_t *rows, uint64_t count, size_t row_bytes, size_t offset,
+                                 size_t digest_bytes, const uint8_t *known, size_t known_count)
+
 # ---------------------------------------------------------------- hs_json.h: wanted values in JSON text
 cdef extern from "hs_json.h" nogil:
     enum: HS_JSON_MAX_NESTING, HS_JSON_NAME_BYTES, HS_JSON_MEMBERS

@@ -1,5 +1,6 @@
 """Every command: its exit codes, its JSON lines key by key, and what it says about bad input."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -138,6 +139,58 @@ def test_one_bad_list_among_good_ones_publishes_nothing(cli, tmp_path, bad_list)
     done = cli("compile", "-o", tmp_path / "x.hset", "--role", "known-bad", bad_list, tmp_path / "none")
     assert done.code == 2
     assert not (tmp_path / "x.hset").exists()
+
+
+def test_columns_and_a_profile_of_ones_own_are_given_by_option(cli, tmp_path):
+    table = tmp_path / "table.csv.gz"
+    rows = "".join(f"{grade};{hashlib.md5(b'%d' % n).hexdigest()};{n}\n" for n, grade in enumerate("ABC", 1))
+    table.write_bytes(gzip.compress(("Grade;Hash of the file, in hex;Bytes\n" + rows).encode()))
+    (tmp_path / "grades").write_text("A = known-bad\nB = known-good\n")
+    out = tmp_path / "known.hset"
+    done = cli(
+        "compile", "--json", "-o", out, "--profile", tmp_path / "grades",
+        "--map", "md5=Hash of the file, in hex,size=3,category=Grade", table,
+    )  # fmt: skip
+    assert done.code == 0, done
+    (each,) = done.lines[0]["lists"]
+    assert (each["format"], each["role"], each["taken"], each["refused"]) == ("csv", "by-category", 3, {})
+    done = cli("lookup", "--json", "-s", out, *[hashlib.md5(b"%d" % n).hexdigest() for n in (1, 2, 3)])
+    roles = [[entry["listings"][0]["role"] for entry in line["entries"]] for line in done.lines]
+    assert roles == [["known-bad"], ["known-good"], ["undecided"]]
+
+
+@pytest.mark.parametrize("value", ["md5", "md5=", "=x", "md5=a,md5=b", "sha512=a"])
+def test_a_map_that_makes_no_sense_ends_with_2(cli, tmp_path, bad_list, value):
+    done = cli("compile", "-o", tmp_path / "x.hset", "--role", "known-bad", "--map", value, bad_list)
+    assert (done.code, "--map" in done.err) == (2, True)
+    assert not (tmp_path / "x.hset").exists()
+
+
+def test_a_digest_of_the_empty_file_in_a_list_makes_no_match(cli, tmp_path):
+    kinds = ("md5", "sha1", "sha256")
+    lists = []
+    for kind in kinds:
+        (tmp_path / f"{kind}.txt").write_text(
+            f"{hashlib.new(kind).hexdigest()}\n{hashlib.new(kind, BAD).hexdigest()}\n"
+        )
+        lists.append(tmp_path / f"{kind}.txt")
+    done = cli("compile", "-o", tmp_path / "x.hset", "--role", "known-bad", "--digest", "sha256", lists[2])
+    assert (done.code, "1 empty-file" in done.text) == (0, True)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(50):
+        (tree / str(number)).touch()
+    (tree / "bad").write_bytes(BAD)
+    done = cli("scan", "--json", "-s", tmp_path / "x.hset", tree)
+    assert [os.path.basename(line["path"]) for line in done.lines if line["event"] == "match"] == ["bad"]
+    done = cli("compile", "--json", "-o", tmp_path / "y.hset", "--role", "known-bad", *lists[:2])
+    assert [each["dropped"] for each in done.lines[0]["lists"]] == [{"empty-file": 1}] * 2
+
+
+def test_trivial_content_in_a_list_is_warned_about(cli, tmp_path):
+    (tmp_path / "a.txt").write_text(f"{hashlib.md5(bytes(4096)).hexdigest()}\n{hashlib.md5(BAD).hexdigest()}\n")
+    done = cli("compile", "-o", tmp_path / "x.hset", "--role", "known-bad", tmp_path / "a.txt")
+    assert (done.code, "warning" in done.text and "1 trivial-content" in done.text) == (0, True)
 
 
 def test_under_strict_one_bad_line_refuses_the_list(cli, tmp_path, bad_list):

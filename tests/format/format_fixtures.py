@@ -74,10 +74,15 @@ FIXTURES = [
         _lines(
             NSRL15,
             f'"{sha1(1)}","a, b.txt",500,1,"WIN","{"0" * 32}","{md5(1)}","00000000",""',
+            f'"{sha1(3)}","m",7,1,"WIN","{"0" * 32}","{md5(3)}","00000000","M"',
             f'"{sha1(2)}","b",0,1,"WIN","{"0" * 32}","{md5(2)}","00000000","S"',
         ),
-        [{"sha1": sha1(1), "md5": md5(1), "size": 500}, {"sha1": sha1(2), "md5": md5(2)}],
-        ListOptions(role=None), dropped={"unsupported-kind": 4},
+        [
+            {"sha1": sha1(1), "md5": md5(1), "size": 500},
+            {"sha1": sha1(3), "md5": md5(3), "size": 7, "role": Role.UNDECIDED, "category": "M"},
+            {"sha1": sha1(2), "md5": md5(2), "category": "S"},
+        ],
+        ListOptions(role=None), dropped={"unsupported-kind": 6},
     ),
     Fixture(
         "icse", "icse.csv",

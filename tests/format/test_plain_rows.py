@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import random
+from array import array
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from format_fixtures import FIXTURES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from list_files import BAD, hexes, md5, read, sha1, sha256, write
 
-from hashsieve._lists import Rules
+from hashsieve._lists import Rules, count_known
 from hashsieve.errors import HashsieveError
 from hashsieve.hashset.compile import SetWriter, compile_lists
 from hashsieve.hashset.hashset import HashSet
 from hashsieve.hashset.testfile import TEST_DIGESTS
-from hashsieve.lists import PackedRows, digest_lines, hashdeep, read_list
+from hashsieve.lists import ListOptions, PackedRows, digest_lines, hashdeep, keyed_lines, read_list, split_rows
 from hashsieve.model import DigestKind, Listing, Record, Role
 
 LISTING = Listing("list", Role.KNOWN_BAD)
@@ -29,6 +31,11 @@ ODD_LINES = [
     b"F" * 32, b"MD5 (a) = " + md5(8).encode(), sha1(9).encode(), sha1(9).encode() + b"  name",
     b"12  " + md5(9).encode() + b"  sized", b"31d6cfe0d16ae931b73c59d7e0c089c0", md5(9).encode() + b"  \xff\xfe",
 ]  # fmt: skip
+
+
+def sizes(*values: int) -> memoryview[int]:
+    """Sizes as packed rows have them."""
+    return memoryview(array("q", values).tobytes()).cast("q")
 
 
 def told(path: Path, options: object) -> tuple[object, object]:
@@ -134,13 +141,59 @@ def test_native_rows_refuse_arguments_that_do_not_fit() -> None:
         rules.digest_lines(b"a", 2, 16)
     with pytest.raises(ValueError, match="outside"):
         rules.sized_rows(b"", 0, [(16, 1)])
-    with pytest.raises(ValueError, match="8 columns"):
-        rules.sized_rows(b"", 0, [(0, 0)] * 9)
+    with pytest.raises(ValueError, match="12 columns"):
+        rules.sized_rows(b"", 0, [(0, 0)] * 13)
+    with pytest.raises(ValueError, match="one byte"):
+        rules.keyed_lines(b"", 0, b"::", 16, False)
+    with pytest.raises(ValueError, match="do not fit"):
+        count_known(b"a" * 20, 16, 0, 16, [])
+    with pytest.raises(ValueError, match="another length"):
+        count_known(b"a" * 16, 16, 0, 16, [b"b"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    name=st.sampled_from(["NSRLFile.txt", "NSRLFile15.txt", "four.hsh", "three.hsh", "main.hdb", "malware-hashes",
+                          "hash-iocs.txt", "tags"]),
+    picks=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 30)), max_size=40),
+    end=st.sampled_from([b"\n", b"\r\n", b"\r", b"\0"]),
+    final=st.booleans(),
+)  # fmt: skip
+def test_rows_of_other_formats_are_told_as_without_the_native_part(
+    tmp_path_factory: pytest.TempPathFactory, name: str, picks: list[tuple[int, int]], end: bytes, final: bool
+) -> None:
+    tags = [f"MD5 (na me {number}) = {md5(number)}".encode() for number in range(9)]
+    content = {fixture.name: fixture.content for fixture in FIXTURES}.get(name, b"\n".join(tags) + b"\n")
+    own = content.splitlines()
+    lines = own[:1]
+    for pick, change in picks:
+        line = own[pick % len(own)]
+        # One in two lines as it is; the others changed somewhere, or an odd line of another format.
+        if change < 15:
+            lines.append(line)
+        elif change < 26:
+            at = pick * 7 % (len(line) + 1)
+            piece = (b"", b"0", b" ", b'"', b",", b":", b";", b"\r", b"x", b"\xff", b"999999999999999999999")[
+                change - 15
+            ]
+            lines.append(line[:at] + piece + line[at + 1 :])
+        else:
+            lines.append(ODD_LINES[pick % len(ODD_LINES)])
+    path = write(tmp_path_factory.getbasetemp() / name, end.join(lines) + (end if final else b""))
+    options = ListOptions(role=None if name.startswith("NSRL") or name == "main.hdb" else Role.KNOWN_BAD)
+    formats = {fixture.name: fixture.format for fixture in FIXTURES}
+    options = replace(options, format=formats.get(name, "digest-lines"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hashsieve.lists.lines._ODD_BYTES", 1)
+        native = told(path, options)
+        for rows in (digest_lines._Rows, keyed_lines._Rows, split_rows._Rows):
+            patch.setattr(rows, "plain", lambda self, block, start: (None, start))
+        assert native == told(path, options)
 
 
 def test_packed_rows_stand_for_their_records() -> None:
     kinds = (DigestKind.MD5, DigestKind.SHA1)
-    rows = PackedRows(kinds, b"m" * 16 + b"s" * 20 + b"n" * 16 + b"t" * 20, LISTING, [5, 0])
+    rows = PackedRows(kinds, b"m" * 16 + b"s" * 20 + b"n" * 16 + b"t" * 20, LISTING, sizes(5, 0))
     records = [
         Record({"md5": b"m" * 16, "sha1": b"s" * 20}, 5, LISTING),
         Record({"md5": b"n" * 16, "sha1": b"t" * 20}, None, LISTING),

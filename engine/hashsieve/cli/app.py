@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import shown
+from . import alerts as alerts_command
 from . import compile as compile_command
 from . import cpu, demo, info, keygen, lists, lookup, output, scan, verify
 
@@ -32,6 +33,7 @@ app.command("scan")(scan.command)
 app.command("keygen")(keygen.command)
 app.command("cpu")(cpu.command)
 app.command("demo")(demo.command)
+app.add_typer(alerts_command.app)
 
 
 @app.callback(invoke_without_command=True)

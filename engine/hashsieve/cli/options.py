@@ -18,12 +18,30 @@ import typer
 if TYPE_CHECKING:
     from ..hashset.hashset import HashSet
 
-__all__ = ["JsonOption", "Opening", "SealKeysOption", "SetOption", "SetsOption", "opens_sets"]
+__all__ = [
+    "ConfigOption",
+    "JournalKeyOption",
+    "JournalOption",
+    "JsonOption",
+    "Opening",
+    "SealKeysOption",
+    "SetOption",
+    "SetsOption",
+    "opens_sets",
+]
 
 SetsOption = Annotated[
     list[str], typer.Option("-s", "--set", metavar="SET", help="Compiled hash set; may be given again.")
 ]
 SetOption = Annotated[str, typer.Argument(metavar="SET", help="Compiled hash set.")]
+JournalOption = Annotated[str, typer.Option("--journal", metavar="DIR", help="Directory of the alert journal.")]
+JournalKeyOption = Annotated[
+    str | None,
+    typer.Option("--journal-key", metavar="SRC", help="Secret of the journal: fd:N, file:PATH or env:NAME."),
+]
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", metavar="FILE.toml", help="Settings of alerts and their sinks.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 SealKeysOption = Annotated[
     list[str] | None,

@@ -11,9 +11,10 @@ from .. import __version__
 from ..errors import shown
 from ..model import HealthEvent, Match, Outcome, OutcomeKind, Summary
 from . import output, progress, signals, silence_stdout
-from .options import JsonOption, Opening, SetsOption, opens_sets
+from .options import JournalKeyOption, JsonOption, Opening, SetsOption, opens_sets
 
 if TYPE_CHECKING:
+    from ..alerts.merge import Recorder
     from ..scan.scanner import Scanner
 
 
@@ -29,6 +30,10 @@ def command(
     network: Annotated[
         bool, typer.Option("--network", help="Enter network mounts too; else they are reported.")
     ] = False,
+    journal: Annotated[
+        str | None, typer.Option("--journal", metavar="DIR", help="Alert journal to write every match to.")
+    ] = None,
+    journal_key: JournalKeyOption = None,
     json: JsonOption = False,
 ) -> int:
     """Scan files and directory trees. Exit code 0 nothing known, 1 at least one match, 3 something was left open."""
@@ -43,11 +48,18 @@ def command(
                 opened, jobs=jobs, digests=extra, only=only, max_size_bytes=max_size, network=network, on_event=_event
             )
         )
-        return run(scanner, paths, json=json)
+        recorder = None
+        if journal is not None:
+            from ..alerts.config import AlertConfig
+            from .alerts import open_recorder, trusted_by
+
+            recorder = stack.enter_context(open_recorder(journal, journal_key, AlertConfig()))
+            recorder.withdraw(trusted_by(opened))
+        return run(scanner, paths, json=json, recorder=recorder)
 
 
-def run(scanner: Scanner, paths: list[str], *, json: bool) -> int:
-    """Scans and prints; the exit code."""
+def run(scanner: Scanner, paths: list[str], *, json: bool, recorder: Recorder | None = None) -> int:
+    """Scans and prints; the exit code. A match is in the journal before it is printed."""
     if json:
         output.line(_start(scanner, paths))
     summary: Summary | None = None
@@ -57,6 +69,8 @@ def run(scanner: Scanner, paths: list[str], *, json: bool) -> int:
                 if isinstance(outcome, Summary):
                     summary = outcome
                 else:
+                    if recorder is not None and outcome.match is not None:
+                        recorder.add(outcome.match)
                     (_json if json else _text)(outcome)
             assert summary is not None
             if json:

@@ -6,12 +6,12 @@ Plain values and one protocol, no input or output. A reader of a new format is o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from hashsieve._lists import records
 from hashsieve.errors import UsageError, shown
-from hashsieve.lists.build import new_record
 from hashsieve.model import DigestKind, Listing, Record, Role
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ BY_CATEGORY = "by-category"
 
 PROBLEMS_KEPT = 20
 """Problems kept in a report with their position; later ones are only counted."""
+
+_RECORDS_AT_ONCE = 512
 
 EXCERPT_CHARS = 40
 """Longest excerpt of a bad row. Rows can hold names of files: enough to find the row, not to copy it."""
@@ -101,7 +103,7 @@ class ListReport:
     one good digest is refused for the bad one and taken for the good one. ``dropped`` counts single digests left out on
     purpose (universal values, kinds that are not matched) and lines that are no rows. ``path`` and ``source`` are
     escaped for showing. ``detail`` says in words what the file declared about itself, such as its version. ``member``
-    is the member of an archive that is being read.
+    is the member of an archive that is being read. ``warned`` counts what was taken and should perhaps not be listed.
     """
 
     path: str
@@ -114,6 +116,7 @@ class ListReport:
     problems: list[Problem] = field(default_factory=list)
     detail: str = ""
     member: str = ""
+    warned: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, position: str, reason: str, text: bytes | str) -> None:
         """Count one bad row; the first ones are kept with *position* and an excerpt of *text*."""
@@ -127,8 +130,8 @@ class ListReport:
         self.dropped[reason] = self.dropped.get(reason, 0) + count
 
     def to_json(self) -> dict[str, object]:
-        """The object that stands for this list in the output of ``compile --json``."""
-        return {
+        """The object that stands for this list in the output of ``compile --json``; ``warned`` only if there is any."""
+        facts: dict[str, object] = {
             "path": self.path,
             "format": self.format,
             "role": self.role,
@@ -137,6 +140,9 @@ class ListReport:
             "refused": dict(self.refused),
             "dropped": dict(self.dropped),
         }
+        if self.warned:
+            facts["warned"] = dict(self.warned)
+        return facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +166,13 @@ class PackedRows:
     """Many records of one listing without a ref, as bytes: what a list of plain rows gives, at a tenth of the time.
 
     ``digests`` holds for each row its digests of ``kinds`` (in the order of kinds) one after another. ``sizes_bytes``
-    holds the size of each row, 0 where it is not known, or is None if no row has one.
+    holds the size of each row as native 64-bit integers, 0 where it is not known, or is None if no row has one.
     """
 
     kinds: tuple[DigestKind, ...]
     digests: bytes
     listing: Listing
-    sizes_bytes: Sequence[int] | None = None
+    sizes_bytes: memoryview[int] | None = None
 
     @property
     def row_bytes(self) -> int:
@@ -177,21 +183,11 @@ class PackedRows:
         return len(self.digests) // self.row_bytes
 
     def __iter__(self) -> Iterator[Record]:
-        """The rows as records, made one by one."""
-        digests, listing, sizes, width = self.digests, self.listing, self.sizes_bytes, self.row_bytes
-        if len(self.kinds) == 1 and sizes is None:
-            kind = self.kinds[0].value
-            for start in range(0, len(digests), width):
-                yield new_record({kind: digests[start : start + width]}, None, listing)
-            return
-        spans, at = [], 0
-        for each in self.kinds:
-            spans.append((each.value, at, at + each.size_bytes))
-            at += each.size_bytes
-        for number, start in enumerate(range(0, len(digests), width)):
-            row = digests[start : start + width]
-            size = sizes[number] if sizes is not None else 0
-            yield new_record({kind: row[first:last] for kind, first, last in spans}, size or None, listing)
+        """The rows as records, made some hundreds at a time."""
+        kinds = tuple((kind.value, kind.size_bytes) for kind in self.kinds)
+        for start in range(0, len(self), _RECORDS_AT_ONCE):
+            stop = min(start + _RECORDS_AT_ONCE, len(self))
+            yield from records(Record, kinds, self.digests, self.sizes_bytes, self.listing, start, stop)
 
 
 Batch = list[Record] | PackedRows

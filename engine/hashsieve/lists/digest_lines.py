@@ -150,10 +150,13 @@ class _Rows:
         self._other_empty: dict[DigestKind, str] = {}
 
     def plain(self, block: bytes, start: int) -> tuple[Batch | None, int]:
-        """The run of untagged rows of the kind of the row before; see :class:`~hashsieve.lists.lines.Rows`."""
-        if not self._width or self._tag or self._open_line is not None:
+        """The run of rows of the form and kind of the row before; see :class:`~hashsieve.lists.lines.Rows`."""
+        if not self._width or self._open_line is not None:
             return None, start
-        digests, stop = self._rules.digest_lines(block, start, self._width // 2)
+        if self._tag:
+            digests, stop = self._rules.tagged_lines(block, start, self._tag, self._width // 2)
+        else:
+            digests, stop = self._rules.digest_lines(block, start, self._width // 2)
         if digests:
             self._before, self._lines = (block, stop), []
         return (PackedRows((DigestKind(self._kind),), digests, self._listing) if digests else None), stop

@@ -12,7 +12,7 @@ from binascii import unhexlify
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hashsieve._lists import Rules
+from hashsieve._lists import MAX_COLUMNS, Rules
 from hashsieve.errors import ListCutShortError, ListFormatError
 from hashsieve.lists.build import new_record
 from hashsieve.lists.contract import Batch, FormatInfo, Job, ListReport, PackedRows, excerpt
@@ -28,7 +28,6 @@ _VERSION = b"%%%% HASHDEEP-1.0"
 _COLUMNS = b"%%%% size,"
 _KINDS = {b"md5": DigestKind.MD5, b"sha1": DigestKind.SHA1, b"sha256": DigestKind.SHA256}
 _PIECE = re.compile(rb" offset \d+-\d+$")
-_MAX_PACKED_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +221,7 @@ def _parse_columns(number: int, text: bytes) -> _Columns:
         at += kind.size_bytes
     by_index = {index: (size_bytes, places[kind]) for index, kind, size_bytes in digests}
     packed = tuple(by_index.get(index, (0, 0)) for index in range(1, len(names) - 1))
-    if len(packed) > _MAX_PACKED_COLUMNS or len(kinds) < len(digests) or 0 in by_index:
+    if len(packed) > MAX_COLUMNS or len(kinds) < len(digests) or 0 in by_index:
         packed = ()  # no list of the tool looks like this; such rows are taken one by one
     return _Columns(len(names), digests, len(names) - 2 - len(digests), kinds, packed)
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from hashsieve._lists import Rules
 from hashsieve.errors import ListCutShortError, ListFormatError
-from hashsieve.lists.contract import Batch, Job, excerpt
-from hashsieve.lists.digests import UNSUPPORTED_WIDTHS, is_hex
-from hashsieve.lists.lines import line_end, split_lines
+from hashsieve.lists.contract import Batch, Job, PackedRows, excerpt
+from hashsieve.lists.digests import UNIVERSAL, UNSUPPORTED_WIDTHS, is_hex
+from hashsieve.lists.lines import line_end, read_rows
 from hashsieve.lists.source import SAMPLE_BYTES, Source, decode_sample
 from hashsieve.lists.taking import RowTaker, kind_of_width
-from hashsieve.model import DigestKind, Record
+from hashsieve.model import DigestKind, Listing, Record
 
 __all__ = ["keyed_records", "share_of_rows"]
 
@@ -44,11 +45,8 @@ def keyed_records(
     Raises :class:`ListFormatError` for 64 digits of an unknown kind, :class:`ListCutShortError` for a last line that
     has no end and no whole digest.
     """
-    rows = _Rows(job, separator, job.options.digest or default, size, spills)
-    for number, lines, ended in split_lines(source.chunks(), line_end(decode_sample(source.sample()))):
-        if not ended:
-            rows.check_whole(number, lines[0])
-        yield [record for at, line in enumerate(lines, number) if (record := rows.record(at, line)) is not None]
+    end = line_end(decode_sample(source.sample()))
+    yield from read_rows(source.chunks(), end, _Rows(job, end, separator, default, size, spills))
 
 
 class _Rows:
@@ -57,19 +55,39 @@ class _Rows:
     def __init__(
         self,
         job: Job,
+        end: bytes,
         separator: bytes,
-        declared: DigestKind | None,
+        default: DigestKind | None,
         size: Callable[[bytes], int | None] | None,
         spills: bool,
     ) -> None:
         self._taker = RowTaker(job)
         self._report = job.report
         self._separator = separator
-        self._declared = declared
+        self._declared = job.options.digest or default
+        self._rules = Rules(end, UNIVERSAL)
+        self._listing = Listing(job.source, job.role)
+        self._kind: DigestKind | None = None
         self._size = size
         self._spills = spills
         self._separators = 1 if size is None else 2
         self._after_row = False
+
+    def plain(self, block: bytes, start: int) -> tuple[Batch | None, int]:
+        """The run of rows of the kind of the row before; see :class:`~hashsieve.lists.lines.Rows`."""
+        if self._kind is None:
+            return None, start
+        sized = self._size is not None
+        digests, sizes, stop = self._rules.keyed_lines(block, start, self._separator, self._kind.size_bytes, sized)
+        if not digests:
+            return None, stop
+        self._after_row = True
+        view = memoryview(sizes).cast("q") if sized else None
+        return PackedRows((self._kind,), digests, self._listing, view), stop
+
+    def records(self, number: int, lines: list[bytes]) -> list[Record]:
+        """The records of *lines*, the first of which has *number*."""
+        return [record for at, line in enumerate(lines, number) if (record := self.record(at, line)) is not None]
 
     def record(self, number: int, line: bytes) -> Record | None:
         """The record of a line, or None."""
@@ -95,6 +113,7 @@ class _Rows:
             self._report.refuse(f"line {number}", reason, line)
             return None
         self._after_row = True
+        self._kind = kind
         return self._taker.record(f"line {number}", line, [(kind, digest)], self._size(rest) if self._size else None)
 
     def check_whole(self, number: int, line: bytes) -> None:

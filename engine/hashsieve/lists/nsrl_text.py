@@ -19,6 +19,7 @@ from hashsieve.model import DigestKind, Role
 __all__ = ["NSRL_TEXT", "NsrlText"]
 
 _KINDS = {"SHA-1": DigestKind.SHA1, "MD5": DigestKind.MD5, "SHA-256": DigestKind.SHA256}
+_CODES = {"M": Role.UNDECIDED}
 _TEXTS = frozenset(("FileName",))
 _HEADER = re.compile(rb'^\s*("SHA-(?:1|256)",[^\r\n\0]*"FileName"[^\r\n\0]*)')
 
@@ -49,8 +50,8 @@ class NsrlText:
         header = found[1].strip()
         names = [name.strip().strip('"') for name in header.decode("latin-1").split(",")]
         job.report.detail = f"NSRL RDS {'1.5' if 'MD4' in names else '2'}"
-        columns = split_header(names, _TEXTS, _KINDS, "FileSize")
-        yield from split_records(source, job, columns, header)
+        columns = split_header(names, _TEXTS, _KINDS, "FileSize", "SpecialCode")
+        yield from split_records(source, job, columns, header, _CODES)
 
 
 NSRL_TEXT = NsrlText()

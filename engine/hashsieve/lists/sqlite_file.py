@@ -14,6 +14,7 @@ import os
 import re
 import sqlite3
 import struct
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
@@ -225,7 +226,8 @@ class _Rows:
                 return None
             raws.append(list(column))
         digests = b"".join(map(b"".join, zip(*raws, strict=True)))
-        return PackedRows(self._sorted_kinds, digests, self._listing, None if sizes is None else list(sizes))
+        packed_sizes = None if sizes is None else memoryview(array("q", sizes))
+        return PackedRows(self._sorted_kinds, digests, self._listing, packed_sizes)
 
     def _record(self, number: int, row: Row) -> Record | None:
         digests = []
