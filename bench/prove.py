@@ -57,6 +57,11 @@ def every_size(quick: bool, save: Path) -> list[str]:
     return [] if quick else [f"sets of every size: {run('tests/model/every_size.py')}"]
 
 
+def large_set(quick: bool, save: Path) -> list[str]:
+    """A set whose offsets need more than 32 bits."""
+    return [f"large sets: {run('bench/large_set.py', *(['--entries', '1000000'] if quick else []))}"]
+
+
 def replacements(quick: bool, save: Path) -> list[str]:
     """A followed set, replaced under threads that look up."""
     out = run("tests/format/replace_sets.py", "--replacements", "20" if quick else "200")
@@ -189,6 +194,7 @@ def main() -> None:
         damaged_lists,
         journals,
         every_size,
+        large_set,
         replacements,
         deltas,
         memory,

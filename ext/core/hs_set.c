@@ -644,6 +644,16 @@ static hs_set_status hit_at(const hs_set *set, const hs_set_kind *kind, const ui
     return HS_SET_OK;
 }
 
+/* Is the page held the one of the table that the digest belongs to? Then nothing has to be searched for. */
+static int holds_place_of(const hs_set_kind *kind, const hs_set_page *page, const uint8_t *digest, int64_t *table_page) {
+    const uint64_t first = table_file_page(kind, 0);
+    if (page->number < first || page->number - first >= kind->page_count) return 0;
+    const unsigned rows = rows_on(kind, page->number - first);
+    *table_page = (int64_t)(page->number - first);
+    return memcmp(page->bytes, digest, kind->digest_width) <= 0 &&
+           memcmp(page->bytes + (rows - 1) * kind->row_width, digest, kind->digest_width) >= 0;
+}
+
 hs_set_status hs_set_find(const hs_set *set, unsigned code, const uint8_t *digest, hs_set_page *page, int *found,
                           hs_set_hit *hit, hs_set_error *error) {
     const hs_set_kind *kind = &set->kinds[code - 1];
@@ -651,7 +661,8 @@ hs_set_status hs_set_find(const hs_set *set, unsigned code, const uint8_t *diges
     unsigned from = 0;
     *found = 0;
     if (!kind->fences) return fail(error, HS_SET_NOT_LOADED, "the digest kind was not loaded", 0, 0);
-    hs_set_status status = page_of(set, kind, digest, page, &table_page, error);
+    hs_set_status status = HS_SET_OK;
+    if (!holds_place_of(kind, page, digest, &table_page)) status = page_of(set, kind, digest, page, &table_page, error);
     if (status != HS_SET_OK || table_page < 0) return status;
     status = read_page_of(set, kind->table_section, table_file_page(kind, (uint64_t)table_page), page, error);
     if (status != HS_SET_OK) return status;
@@ -753,6 +764,29 @@ static hs_set_status read_window(const hs_set *set, const hs_set_kind *kind, con
     return check_pages(set, kind->table_section->id, numbers, at, pages->count, error);
 }
 
+/* Heap sort by whole digests of the candidates that share their first eight bytes with the first one. No digests of a hash
+ * function do, but whoever lists what else has that many bytes shall not wait for a search over the table for each of them. */
+static void sort_alike(const uint8_t *digests, unsigned width, hs_set_candidate *c, uint64_t count) {
+    uint64_t end = 1;
+    while (end < count && memcmp(c[end].prefix, c[0].prefix, sizeof c->prefix) == 0) end++;
+    for (uint64_t start = end / 2; end > 1;) {
+        if (start) start--;
+        else {
+            hs_set_candidate last = c[--end];
+            c[end] = c[0];
+            c[0] = last;
+        }
+        for (uint64_t root = start, child; (child = 2 * root + 1) < end; root = child) {
+            if (child + 1 < end && memcmp(digests + c[child].index * width, digests + c[child + 1].index * width, width) < 0)
+                child++;
+            if (memcmp(digests + c[root].index * width, digests + c[child].index * width, width) >= 0) break;
+            hs_set_candidate swap = c[root];
+            c[root] = c[child];
+            c[child] = swap;
+        }
+    }
+}
+
 hs_set_status hs_set_confirm(const hs_set *set, unsigned code, const uint8_t *digests, hs_set_candidate *candidates,
                              uint64_t count, int64_t *entries, hs_set_window *window, hs_set_error *error) {
     enum { AHEAD = 16 }; /* digests lie in the caller's order: ask for their lines this many candidates before */
@@ -768,14 +802,17 @@ hs_set_status hs_set_confirm(const hs_set *set, unsigned code, const uint8_t *di
         if (status != HS_SET_OK) return status;
         unsigned at = 0, from = 0;
         for (; i < end; i++) {
-            const uint8_t *digest = digests + candidates[i].index * width;
             const uint64_t prefix = hs_load64be(candidates[i].prefix);
             hs_set_hit hit;
             int found = 0;
             if (count - i > AHEAD) HS_PREFETCH(digests + candidates[i + AHEAD].index * width);
             for (; at + 1 < pages.count && kind->fences[pages.numbers[at + 1]] < prefix; at++) from = 0;
             const uint64_t before = pages.count && kind->fences[pages.numbers[at]] < prefix ? pages.numbers[at] + 1 : 0;
-            if (before < kind->page_count && kind->fences[before] == prefix) {
+            const int alike = before < kind->page_count && kind->fences[before] == prefix;
+            if (alike && (!i || memcmp(candidates[i - 1].prefix, candidates[i].prefix, sizeof candidates->prefix) != 0))
+                sort_alike(digests, width, candidates + i, count - i);
+            const uint8_t *digest = digests + candidates[i].index * width;
+            if (alike) {
                 /* A page starts with these eight bytes: which of several it is, only the whole digest tells. */
                 if ((status = hs_set_find(set, code, digest, &window->page, &found, &hit, error)) != HS_SET_OK) return status;
             } else if (before) {

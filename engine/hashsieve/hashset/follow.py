@@ -7,7 +7,6 @@ not to be older; else the old one stays and one HealthEvent says why.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -18,7 +17,8 @@ from typing import Any
 from ..errors import HashsieveError, Path, SetError, SetRollbackError, UsageError, shown
 from ..model import HealthEvent
 from .hashset import HashSet
-from .install import install, open_installed, read_once
+from .install import install, open_installed
+from .seal import options_with_keys
 
 __all__ = ["FollowedSet", "follow"]
 
@@ -52,34 +52,24 @@ class FollowedSet:
         self._verify = verify
         self._on_event = on_event
         self._clock = clock
-        # Keys are read once: the next generation needs them too, and a descriptor gives them only once.
-        self._keys = contextlib.ExitStack()
-        self._options = self._keys.enter_context(read_once(open_options))
+        self._options = options_with_keys(open_options)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._told: set[str] = set()
         self._seen: _Seen = self._look()
         self._current: HashSet | None
         try:
-            self._current = self._first()
-        except BaseException:
-            self._keys.close()
-            raise
-        self._asked = clock()
-
-    def _first(self) -> HashSet:
-        try:
-            return self._open(None)
+            self._current = self._open(None)
         except HashsieveError as problem:
-            if self._state_dir is None or self._name is None:
+            if self._state_dir is None or name is None:
                 raise
             # What was installed before is better than nothing, and the next replacement is looked at again.
             try:
-                installed = open_installed(self._state_dir, self._name, **self._options)
+                self._current = open_installed(self._state_dir, name, **self._options)
             except SetError:
                 raise problem from None
-            self._tell("set-refused", f"{problem}; generation {installed.generation} stays in use")
-            return installed
+            self._tell("set-refused", f"{problem}; generation {self._current.generation} stays in use")
+        self._asked = clock()
 
     @property
     def current(self) -> HashSet:
@@ -163,9 +153,7 @@ class FollowedSet:
 
     def close(self) -> None:
         """Follows no longer. Whoever holds a generation keeps it; nobody gets one any more."""
-        with self._lock:  # not while another thread opens a replacement with the keys
-            self._current = None
-            self._keys.close()
+        self._current = None
 
     def __enter__(self) -> FollowedSet:
         return self

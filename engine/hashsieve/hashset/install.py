@@ -15,19 +15,18 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import OutputError, Path, SetError, UsageError, shown
+from ..errors import OutputError, Path, SetError, SetRollbackError, UsageError, shown
 from .generations import Generations
 from .hashset import HashSet
 from .publish import AtomicFile
-from .seal import seal_keys_of
-from .signature import trusted_of
+from .seal import options_with_keys
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["install", "open_installed", "read_once"]
+__all__ = ["install", "open_installed"]
 
 _DIRECTORY = "sets"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -42,53 +41,46 @@ def install(path: Path, state_dir: Path, *, name: str | None = None, **open_opti
 
     *name* keeps apart several sets in one state directory; without it the file's own name does. The source must open
     with *open_options* (those of :meth:`HashSet.open`: keys, trusted keys, ...) and so must the copy; every page is
-    verified on its way. The state directory remembers the highest generation of the name, and a lower one is refused.
+    verified on its way. A generation below that of the copy in use, or any that was ever in use under this name, is
+    refused, whatever its content.
 
     Raises SetError and its kin naming *path* where the set cannot be used, OutputError where the copy cannot be
     written; what was installed before stays in use.
     """
     own = _name_of(path, name)
-    with (
-        read_once(open_options) as options,
-        HashSet.open(path, **(options | {"load": ()})) as source,
-    ):
-        memory = Generations(state_dir)
+    open_options = options_with_keys(open_options)
+    with HashSet.open(path, **(open_options | {"load": ()})) as source:
         directory = _private_directory(state_dir)
         with _alone(directory, own):
-            memory.check(own, source.generation, path)
             target = os.path.join(
                 directory, f"{own}.{source.generation:0{_GENERATION_DIGITS}d}.{source.root.hex()[:32]}.hset"
             )
             current = _pointed(directory, own)
-            opened = _opened(target, source.root, options) if current == os.path.basename(target) else None
+            installed = _generation_of(current, own)
+            if installed is not None and source.generation < installed and current != os.path.basename(target):
+                raise SetRollbackError(
+                    f"{shown(path)}: is generation {source.generation}, but generation {installed} is installed already"
+                )
+            memory = Generations(state_dir)
+            memory.check(own, source.generation, path)
+            opened = _opened(target, source.root, open_options) if current == os.path.basename(target) else None
             if opened is None:
                 _copy(source, target)
                 try:
-                    opened = HashSet.open(target, **options)
-                    memory.remember(own, opened)
+                    opened = HashSet.open(target, **open_options)
                     _point(directory, own, os.path.basename(target))
                 except BaseException:
                     if current != os.path.basename(target):
                         with contextlib.suppress(OSError):
                             os.unlink(target)
                     raise
+            try:
+                memory.remember(own, opened)
+            except BaseException:
+                opened.close()
+                raise
             _tidy(directory, own, keep=os.path.basename(target))
             return opened
-
-
-@contextlib.contextmanager
-def read_once(open_options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Options of :meth:`HashSet.open` for opening several times: keys are read once, here, and wiped at the end."""
-    keys, made = seal_keys_of(open_options.get("seal_key"))
-    try:
-        trusted = open_options.get("trusted_keys")
-        yield open_options | {
-            "seal_key": keys or None,
-            "trusted_keys": None if trusted is None else trusted_of(trusted),
-        }
-    finally:
-        for key in made:
-            key.close()
 
 
 def open_installed(state_dir: Path, name: str, **open_options: Any) -> HashSet:
