@@ -18,11 +18,13 @@ from hashsieve.errors import OutputError, SetDamagedError, UsageError
 from hashsieve.hashset import compile as module
 from hashsieve.hashset.compile import SetWriter, difference
 from hashsieve.hashset.hashset import HashSet
+from hashsieve.hashset.seal import SealKey
 from hashsieve.hashset.testfile import TEST_DIGESTS
 from hashsieve.model import KINDS, DigestKind, Listing, Record, Role
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "format"))
 import set_bytes
+import set_maker
 from set_bytes import ReferenceSet, page_hash
 
 WIDTHS = {kind.value: kind.size_bytes for kind in KINDS}
@@ -574,6 +576,34 @@ def test_packed_digests_are_sealed_like_others(folder):
         writer.add_packed("sha1", b"".join(digests), LISTING)
         writer.write(folder / "packed.hset")
     assert (folder / "packed.hset").read_bytes() == data
+
+
+@settings(max_examples=25, deadline=None)
+@given(old=records_of, new=records_of, memory=st.one_of(st.none(), st.integers(1, 2000)), rng=st.randoms())
+def test_sealed_sets_are_the_slow_writers_and_base_and_difference_give_the_new_one(folder, old, new, memory, rng):
+    new = new + rng.sample(old, len(old) * 3 // 4)
+    secret = bytes(range(32))
+    options = {} if memory is None else {"memory_bytes": memory}
+    with SealKey(secret) as key, contextlib.ExitStack() as stack:
+        build(folder / "old.hset", old, seal=key)
+        expected = build(folder / "new.hset", new, seal=key)
+        assert expected == set_maker.make(
+            [(r.digests, r.size_bytes, (r.listing.source, r.listing.role.value, r.listing.category),
+              None if r.listing.ref is None else r.listing.ref.encode("utf-8", "surrogateescape")) for r in new],
+            key=secret,
+        )  # fmt: skip
+        base = stack.enter_context(HashSet.open(folder / "old.hset", seal_key=key, load=()))
+        fresh = stack.enter_context(HashSet.open(folder / "new.hset", seal_key=key, load=()))
+        stack.enter_context(without_limit_or(memory))
+        classes, pieces = stack.enter_context(difference(base, fresh, **options))
+        with SetWriter(seal=key, **options) as writer:
+            for piece in pieces:
+                writer.add_rows(piece, classes)
+            writer.add_base(base)
+            writer.write(folder / "applied.hset")
+        assert (folder / "applied.hset").read_bytes() == expected
+        with SetWriter() as writer, pytest.raises(UsageError, match="sealed"):
+            writer.add_base(base)
 
 
 @pytest.mark.parametrize("count", [1, 2, 8])

@@ -293,11 +293,16 @@ class SetWriter:
 
         The set must stay open until then. SetDamagedError or SetFormatError when it cannot be read.
         """
+        key_id = hash_set.file.header["seal_key_id"]
+        if key_id != (self._seal.key_id if self._seal is not None else bytes(16)):
+            raise UsageError(
+                f"{shown(hash_set.path)}: a base has to be sealed with the key of the new set, or neither is"
+            )
         classes = [
             0xFFFFFFFF if number == hash_set._test_class else self._class((source, str(role), category))
             for number, (source, role, category) in enumerate(hash_set._classes)
         ]
-        self._builder.add_base(hash_set.file, classes)
+        self._builder.add_base(hash_set.file, classes, hash_set._sealed)
 
     def add_rows(self, rows: bytes | memoryview, classes: Sequence[Class]) -> None:
         """Rows as :func:`difference` gives them, whose classes are these: to add or to cancel.
@@ -542,10 +547,12 @@ def difference(
             for n, (source, role, category) in enumerate(hash_set._classes)
         ]
 
+    if old.file.header["seal_key_id"] != new.file.header["seal_key_id"]:
+        raise UsageError(f"{shown(old.path)} and {shown(new.path)}: only sets of the same seal key can be compared")
     maps = numbered(old), numbered(new)
     place = _TempPlace(None if temp_dir is None else os.fsdecode(temp_dir))
     rows = Difference(place, memory_bytes, _BUFFER_BYTES, old=old.file, old_classes=maps[0], new=new.file,
-                      new_classes=maps[1], check=progress)  # fmt: skip
+                      new_classes=maps[1], old_sealed=old._sealed, new_sealed=new._sealed, check=progress)  # fmt: skip
     try:
         yield list(numbers), rows
     finally:
