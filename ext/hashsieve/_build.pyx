@@ -736,7 +736,7 @@ cdef class Builder(Work):
         for base in self.bases:
             for shape in range(1, SHAPES):
                 total += core.hs_base_entries(&base.base, shape)
-        step = None if check is None else lambda done: check("merge", done, total)
+        step = None if check is None else lambda done: check("merge", min(done, total), total)
         for shape in range(1, SHAPES):
             self.gather_shape(shape, step, &rows)
         core.hs_gather_end(&self.gather)
@@ -843,6 +843,7 @@ cdef class Builder(Work):
             self.fail(status)
         kinds = [k for k in range(KINDS) if self.tables_.union_shape >> k & 1 and k != self.tables_.implicit]
         for k in kinds:
+            total += 1  # the test entry
             for shape in range(1, SHAPES):
                 if shape >> k & 1:
                     total += self.columns[shape].entries * (1 if shape & (1 << k) - 1 == 0 else 2)

@@ -627,6 +627,8 @@ def compile_lists(
     except ValueError as problem:
         raise UsageError(f"{problem}; roles: {', '.join(Role)}; digests: {', '.join(DigestKind)}") from None
     _refuse_output_over_list(paths, path)
+    with AtomicFile(path):  # better said now than when hours of reading are done
+        pass
     with SetWriter(
         generation=generation, valid_until_seconds=valid_until_seconds, sizes=sizes, bits_per_entry=bits_per_entry,
         memory_bytes=memory_bytes, jobs=jobs, temp_dir=os.path.dirname(os.fsdecode(path)) or ".", seal=seal, sign=sign,
