@@ -472,7 +472,10 @@ class SetWriter:
             left -= len(part)
         root = hashed.digest()
         file.seek(file_bytes - PAGE_BYTES)
-        _write_all(file, root_page(root, b"" if self._sign is None else bytes(self._sign(root))))
+        signatures = b"" if self._sign is None else bytes(self._sign(root))
+        if self._sign is not None and not signatures:
+            raise UsageError("nothing was signed; a signature and its public key take 96 bytes")
+        _write_all(file, root_page(root, signatures))
         file.seek(0)
         _write_all(file, header)
         return root
