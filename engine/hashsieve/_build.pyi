@@ -17,13 +17,20 @@ no base, SetDamagedError and SetFormatError for a base that cannot be read.
 """
 
 from collections.abc import Callable, Iterator
-from typing import final
+from typing import Protocol, final
 
 from typing_extensions import Buffer
 
 from ._lookup import SetFile
 
 _Check = Callable[[str, int, int | None], object] | None
+
+class _Sealed(Protocol):
+    @property
+    def widths(self) -> tuple[int, int]: ...
+    @property
+    def lengths(self) -> tuple[int, ...]: ...
+    def part(self, number: int, offset: int, length: int, /) -> bytes: ...
 
 class StoppedError(Exception):
     """Ends the work of another thread; never leaves this module's callers."""
@@ -80,9 +87,9 @@ class Builder(Work):
     def remove(self, source: int, ref: bytes) -> None:
         """Takes out every record of this source and id, whenever it was or will be added."""
 
-    def add_base(self, file: SetFile, classes: list[int]) -> None:
+    def add_base(self, file: SetFile, classes: list[int], sealed: _Sealed | None = None) -> None:
         """All records of an open set file, read by ``merge``; ``classes[n]``: the number here of its class n,
-        0xffffffff for the test entry's."""
+        0xffffffff for the test entry's. ``sealed``: what a sealed set says beside its tables."""
 
     def merge(
         self,
@@ -168,6 +175,8 @@ class Difference(Work):
         old_classes: list[int],
         new: SetFile,
         new_classes: list[int],
+        old_sealed: _Sealed | None = None,
+        new_sealed: _Sealed | None = None,
         check: _Check = None,
     ) -> None: ...
     def __iter__(self) -> Iterator[bytes]: ...

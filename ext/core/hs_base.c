@@ -96,6 +96,44 @@ static int pager_bytes(hs_pager *p, hs_base *b, uint64_t offset, uint8_t *out, u
     return 0;
 }
 
+enum { WINDOW_BYTES = 65536 };
+
+/* Bytes of one part of a sealed set, mostly read front to back. */
+static int window_bytes(hs_base *b, hs_base_window *w, int part, uint64_t offset, uint8_t *out, uint64_t length) {
+    const hs_base_sealed *sealed = b->sealed;
+    if (offset > sealed->lengths[part] || length > sealed->lengths[part] - offset)
+        return fail(b, HS_SET_FORMAT, "a reference points outside of its part", HS_SECTION_SEALED << 8, 0);
+    if (w->bytes == NULL && (w->bytes = malloc(WINDOW_BYTES)) == NULL) return -ENOMEM;
+    while (length) {
+        if (offset - w->start >= w->length) {
+            uint64_t rest = sealed->lengths[part] - offset;
+            uint64_t take = rest < WINDOW_BYTES ? rest : WINDOW_BYTES;
+            w->length = 0;
+            int status = sealed->read(sealed->ctx, part, offset, w->bytes, take);
+            if (status < 0) return status;
+            w->start = offset;
+            w->length = take;
+        }
+        uint64_t held = w->length - (offset - w->start);
+        if (held > length) held = length;
+        memcpy(out, w->bytes + (offset - w->start), (size_t)held);
+        out += held;
+        offset += held;
+        length -= held;
+    }
+    return 0;
+}
+
+static uint64_t refs_length(const hs_base *b) {
+    if (b->sealed != NULL) return b->sealed->lengths[HS_BASE_REFS];
+    return b->set->refs != NULL ? b->set->refs->length : 0;
+}
+
+static int refs_bytes(hs_base *b, uint64_t offset, uint8_t *out, uint64_t length) {
+    if (b->sealed != NULL) return window_bytes(b, &b->refs, HS_BASE_REFS, offset, out, length);
+    return pager_bytes(&b->cursor.refs, b, offset, out, length);
+}
+
 /* ---------------------------------------------------------------- listing groups */
 
 static int grow_to(void *array, uint64_t *capacity, uint64_t wanted, size_t element) {
@@ -176,24 +214,29 @@ static void sort_listings(hs_row *list, uint64_t count) {
 
 static int read_groups(hs_base *b) {
     const hs_section *section = b->set->groups;
+    uint64_t total = b->sealed != NULL ? b->sealed->lengths[HS_BASE_GROUPS] : section != NULL ? section->length : 0;
+    uint32_t id = b->sealed != NULL ? HS_SECTION_SEALED << 8 : HS_SECTION_GROUPS << 8;
     b->group_starts = calloc(1, sizeof *b->group_starts);
     if (b->group_starts == NULL) return -ENOMEM;
-    if (section == NULL) return 0;
-    uint8_t *bytes = malloc((size_t)section->length);
+    if (total == 0) return 0;
+    if (total > SIZE_MAX / 2) return -ENOMEM;
+    uint8_t *bytes = malloc((size_t)total);
     hs_row *listings = NULL;
     uint64_t listing_capacity = 0, classes = 0, class_capacity = 0, start_capacity = 1, count;
-    int status = bytes == NULL ? -ENOMEM : pager_open(&b->pager, b, section);
-    if (status == 0) status = pager_bytes(&b->pager, b, 0, bytes, section->length);
-    const uint8_t *p = bytes, *end = status == 0 ? bytes + section->length : bytes;
+    int status = bytes == NULL ? -ENOMEM : 0;
+    if (status == 0 && b->sealed != NULL) status = b->sealed->read(b->sealed->ctx, HS_BASE_GROUPS, 0, bytes, total);
+    if (status == 0 && b->sealed == NULL) status = pager_open(&b->pager, b, section);
+    if (status == 0 && b->sealed == NULL) status = pager_bytes(&b->pager, b, 0, bytes, total);
+    const uint8_t *p = bytes, *end = status == 0 ? bytes + total : bytes;
     while (status == 0 && p < end) {
         uint64_t length;
         size_t took = hs_load_varint(p, end, &length);
         if (!took || length > (uint64_t)(end - p) - took) {
-            status = bad_group(b, section->id);
+            status = bad_group(b, id);
             break;
         }
         p += took;
-        status = parse_group(b, p, p + length, section->id, &listings, &listing_capacity, &count);
+        status = parse_group(b, p, p + length, id, &listings, &listing_capacity, &count);
         if (status == 0) status = grow_to(&b->group_classes, &class_capacity, classes + count, sizeof *b->group_classes);
         if (status == 0) status = grow_to(&b->group_starts, &start_capacity, b->group_count + 2, sizeof *b->group_starts);
         if (status < 0) break;
@@ -221,17 +264,19 @@ static unsigned lowest_of(unsigned shape) {
     return k;
 }
 
-int hs_base_init(hs_base *b, const hs_set *set, const hs_temp_maker *maker, const uint32_t *class_map,
-                 uint32_t class_count, size_t memory_bytes, size_t buffer_bytes, const hs_kernel *kernel, hs_sort_poll poll,
+int hs_base_init(hs_base *b, const hs_set *set, const hs_base_sealed *sealed, const hs_temp_maker *maker,
+                 const uint32_t *class_map, uint32_t class_count, size_t memory_bytes, size_t buffer_bytes, const hs_kernel *kernel, hs_sort_poll poll,
                  void *poll_ctx) {
     memset(b, 0, sizeof *b);
     b->set = set;
+    b->sealed = sealed;
     b->maker = maker;
     b->kernel = kernel;
     b->class_map = class_map;
     b->class_count = class_count;
     for (unsigned k = 0; k < HS_KINDS; k++) {
-        b->widths[k] = (uint8_t)(set->kinds[k].table_section ? set->kinds[k].digest_width : hs_set_digest_width(k + 1));
+        unsigned width = sealed != NULL ? HS_FINGERPRINT_BYTES : hs_set_digest_width(k + 1);
+        b->widths[k] = (uint8_t)(set->kinds[k].table_section ? set->kinds[k].digest_width : width);
         hs_sorter_init(&b->others[k], maker, 8 + (size_t)b->widths[k], memory_bytes / 3, buffer_bytes, poll, poll_ctx);
     }
     for (unsigned shape = 1; shape < HS_SHAPES; shape++) b->digest_bytes[shape] = hs_shape_bytes(shape, b->widths);
@@ -251,6 +296,8 @@ void hs_base_clear(hs_base *b) {
     if (b->set == NULL) return;
     close_cursor(b);
     pager_close(&b->pager);
+    free(b->columns.bytes);
+    free(b->refs.bytes);
     free(b->group_classes);
     free(b->group_starts);
     for (unsigned k = 0; k < HS_KINDS; k++) hs_sorter_clear(&b->others[k]);
@@ -355,18 +402,18 @@ static int read_group(hs_base *b, hs_base_cursor *c, uint64_t group) {
         c->listing_count = count;
         return 0;
     }
-    const hs_section *refs = b->set->refs;
-    uint64_t offset = group >> 1, length;
-    if (refs == NULL || offset >= refs->length)
+    uint32_t id = b->sealed != NULL ? HS_SECTION_SEALED << 8 : HS_SECTION_REFS << 8;
+    uint64_t offset = group >> 1, length, total = refs_length(b);
+    if (offset >= total)
         return fail(b, HS_SET_FORMAT, "an entry points to a record id that is not there", c->shape->section->id, 0);
     uint8_t head[HS_VARINT_BYTES];
-    uint64_t there = refs->length - offset < sizeof head ? refs->length - offset : sizeof head;
-    if ((status = pager_bytes(&c->refs, b, offset, head, there)) < 0) return status;
+    uint64_t there = total - offset < sizeof head ? total - offset : sizeof head;
+    if ((status = refs_bytes(b, offset, head, there)) < 0) return status;
     size_t took = hs_load_varint(head, head + there, &length);
-    if (!took || length > 64 * 1024 * 1024) return bad_group(b, refs->id);
+    if (!took || length > 64 * 1024 * 1024) return bad_group(b, id);
     if ((status = grow_to(&c->body, &c->body_capacity, length + 1, 1)) < 0) return status;
-    if ((status = pager_bytes(&c->refs, b, offset + took, c->body, length)) < 0) return status;
-    status = parse_group(b, c->body, c->body + length, refs->id, &c->listings, &c->listing_capacity, &c->listing_count);
+    if ((status = refs_bytes(b, offset + took, c->body, length)) < 0) return status;
+    status = parse_group(b, c->body, c->body + length, id, &c->listings, &c->listing_capacity, &c->listing_count);
     if (status == 0) sort_listings(c->listings, c->listing_count);
     return status;
 }
@@ -375,8 +422,10 @@ static int read_group(hs_base *b, hs_base_cursor *c, uint64_t group) {
 static int next_entry(hs_base *b, hs_base_cursor *c) {
     const hs_set_shape *shape = c->shape;
     int status = 0;
-    const uint8_t *row = pager_row(&c->entries, b, c->entry, shape->width, shape->per_page, &status);
-    if (row == NULL) return status;
+    static const uint8_t nothing[1];
+    const uint8_t *row = nothing; /* entries of a sealed set may have no bytes */
+    if (shape->width && (row = pager_row(&c->entries, b, c->entry, shape->width, shape->per_page, &status)) == NULL)
+        return status;
     uint64_t number = shape->first_entry + c->entry;
     uint8_t *to = c->digests;
     for (unsigned k = c->lowest; k < HS_KINDS; k++) {
@@ -406,8 +455,18 @@ static int next_entry(hs_base *b, hs_base_cursor *c) {
         }
         to += kind->digest_width;
     }
-    c->size = hs_load_le(row, shape->size_width);
-    uint64_t group = hs_load_le(row + shape->size_width, shape->group_width);
+    unsigned size_width = shape->size_width, group_width = shape->group_width;
+    uint8_t facts[16];
+    if (b->sealed != NULL) {
+        size_width = b->sealed->size_width;
+        group_width = b->sealed->group_width;
+        uint64_t stride = size_width + group_width;
+        status = window_bytes(b, &b->columns, HS_BASE_COLUMNS, 2 + number * stride, facts, stride);
+        if (status < 0) return status;
+        row = facts;
+    }
+    c->size = hs_load_le(row, size_width);
+    uint64_t group = hs_load_le(row + size_width, group_width);
     c->entry++;
     return read_group(b, c, group);
 }

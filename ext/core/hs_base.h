@@ -15,6 +15,20 @@
 
 enum { HS_BASE_DAMAGED = -100021 }; /* see base->error */
 
+/* What a sealed set says beside its tables, decrypted by the caller piece by piece; never written anywhere. */
+enum { HS_BASE_COLUMNS = 1, HS_BASE_GROUPS = 2, HS_BASE_REFS = 3 };
+typedef struct hs_base_sealed {
+    int (*read)(void *ctx, int part, uint64_t offset, uint8_t *out, uint64_t length); /* 0, or < 0 */
+    void *ctx;
+    unsigned size_width, group_width;
+    uint64_t lengths[4];       /* of the parts */
+} hs_base_sealed;
+
+typedef struct hs_base_window {
+    uint8_t *bytes;
+    uint64_t start, length;
+} hs_base_window;
+
 typedef struct hs_pager {
     const hs_set *set;
     const hs_kernel *kernel;
@@ -45,6 +59,8 @@ typedef struct hs_base {
     const hs_kernel *kernel;
     const uint32_t *class_map; /* the caller's class of each class of the set; UINT32_MAX: of no entry */
     uint32_t class_count;
+    const hs_base_sealed *sealed; /* NULL: a plain set */
+    hs_base_window columns, refs; /* of a sealed set */
     unsigned digest_bytes[HS_SHAPES];
     uint8_t widths[HS_KINDS];
     uint32_t *group_classes;   /* of all groups, one after another, each in order */
@@ -60,9 +76,9 @@ typedef struct hs_base {
     hs_set_error error;
 } hs_base;
 
-/* `class_map` and `set` must stay. Reads the listing groups. */
-int hs_base_init(hs_base *base, const hs_set *set, const hs_temp_maker *maker, const uint32_t *class_map,
-                 uint32_t class_count, size_t memory_bytes, size_t buffer_bytes, const hs_kernel *kernel, hs_sort_poll poll,
+/* `class_map`, `set` and `sealed` must stay. Reads the listing groups. */
+int hs_base_init(hs_base *base, const hs_set *set, const hs_base_sealed *sealed, const hs_temp_maker *maker,
+                 const uint32_t *class_map, uint32_t class_count, size_t memory_bytes, size_t buffer_bytes, const hs_kernel *kernel, hs_sort_poll poll,
                  void *poll_ctx);
 void hs_base_clear(hs_base *base);
 

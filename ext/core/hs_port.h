@@ -51,6 +51,7 @@
 #define HS_NOINLINE __attribute__((noinline))
 #define HS_UNUSED __attribute__((unused))
 #define HS_PREFETCH(p) __builtin_prefetch((p), 0, 3)
+#define HS_CONSTANT(x) __builtin_constant_p(x) /* known to the compiler here; for choices of speed */
 #define HS_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HS_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #elif defined(_MSC_VER)
@@ -64,6 +65,7 @@
 #else
 #define HS_PREFETCH(p) ((void)(p))
 #endif
+#define HS_CONSTANT(x) 0
 #define HS_LIKELY(x) (x)
 #define HS_UNLIKELY(x) (x)
 #else
@@ -72,6 +74,7 @@
 #define HS_NOINLINE
 #define HS_UNUSED
 #define HS_PREFETCH(p) ((void)(p))
+#define HS_CONSTANT(x) 0
 #define HS_LIKELY(x) (x)
 #define HS_UNLIKELY(x) (x)
 #endif

@@ -130,6 +130,11 @@ cdef class Batch:
         return self.work.fail(status) if status < 0 else 0
 
 
+cdef int read_sealed(void *ctx, int part, uint64_t offset, uint8_t *out, uint64_t length) noexcept nogil:
+    with gil:
+        return (<Base>ctx).read_part(part, offset, out, length)
+
+
 cdef class Base:
     """Records of an open set file, in order."""
 
@@ -137,9 +142,10 @@ cdef class Base:
     cdef object file, capsule
     cdef core.hs_base base
     cdef uint32_t *class_map
-    cdef bint ready
+    cdef object sealed
+    cdef core.hs_base_sealed parts
 
-    def __cinit__(self, Work work, file, list classes):
+    def __cinit__(self, Work work, file, list classes, sealed):
         cdef unsigned i, n = len(classes)
         cdef int status
         cdef const core.hs_set *set_
@@ -152,8 +158,16 @@ cdef class Base:
         self.capsule = file.pin()
         self.file = file
         set_ = <const core.hs_set *>PyCapsule_GetPointer(self.capsule, b"hashsieve.hs_set")
+        self.sealed = sealed
+        if sealed is not None:
+            self.parts.read = read_sealed
+            self.parts.ctx = <void *>self
+            self.parts.size_width, self.parts.group_width = sealed.widths
+            for i, length in enumerate(sealed.lengths):
+                self.parts.lengths[i] = length
         with nogil:
-            status = core.hs_base_init(&self.base, set_, &work.maker, self.class_map, n, work.memory_bytes // 4,
+            status = core.hs_base_init(&self.base, set_, &self.parts if self.parts.read != NULL else NULL, &work.maker,
+                                       self.class_map, n, work.memory_bytes // 4,
                                        work.buffer_bytes, page_kernel(), poll, <void *>work)
         if status < 0:
             self.fail(status)
@@ -163,6 +177,19 @@ cdef class Base:
         free(self.class_map)
         if self.capsule is not None:
             self.file.unpin()
+
+    cdef int read_part(self, int part, uint64_t offset, uint8_t *out, uint64_t length) noexcept:
+        cdef const uint8_t[::1] piece
+        try:
+            piece = self.sealed.part(part, offset, length)
+            if <uint64_t>piece.shape[0] != length:
+                raise ValueError("a part that ends early")
+            if length:
+                memcpy(out, &piece[0], length)
+            return 0
+        except BaseException as problem:
+            self.work.problem = problem
+            return core.HS_RUN_CALLER
 
     cdef int fail(self, int status) except -1:
         cdef core.hs_set_error *error = &self.base.error
@@ -379,10 +406,16 @@ cdef class Builder(Work):
         core.hs_removed_key(source, <const uint8_t *>PyBytes_AsString(ref), len(ref),
                             core.hs_sha256_choose(core.hs_cpu_features()), key)
 
-    def add_base(self, file, list classes):
+    def add_base(self, file, list classes, sealed=None):
         """All records of an open set file; ``classes[n]`` is the number here of its class n."""
+        cdef Base base
+        cdef unsigned k
         self.check_open(1)
-        self.bases.append(Base(self, file, classes))
+        base = Base(self, file, classes, sealed)
+        for k in range(KINDS):
+            if base.base.widths[k] != self.widths[k]:
+                raise ValueError("a base that is sealed otherwise")
+        self.bases.append(base)
 
     cdef int take_runs(self, Batch batch) except -1:
         """The runs of a batch that was spilled become the builder's; the batch is empty again."""
@@ -703,7 +736,7 @@ cdef class Builder(Work):
         for base in self.bases:
             for shape in range(1, SHAPES):
                 total += core.hs_base_entries(&base.base, shape)
-        step = None if check is None else lambda done: check("merge", done, total)
+        step = None if check is None else lambda done: check("merge", min(done, total), total)
         for shape in range(1, SHAPES):
             self.gather_shape(shape, step, &rows)
         core.hs_gather_end(&self.gather)
@@ -810,6 +843,7 @@ cdef class Builder(Work):
             self.fail(status)
         kinds = [k for k in range(KINDS) if self.tables_.union_shape >> k & 1 and k != self.tables_.implicit]
         for k in kinds:
+            total += 1  # the test entry
             for shape in range(1, SHAPES):
                 if shape >> k & 1:
                     total += self.columns[shape].entries * (1 if shape & (1 << k) - 1 == 0 else 2)
@@ -1053,10 +1087,10 @@ cdef class Difference(Work):
     cdef object check
 
     def __init__(self, open_file, uint64_t memory_bytes, uint64_t buffer_bytes, os_capsule=None, *, old, list old_classes,
-                 new, list new_classes, check=None):
+                 new, list new_classes, old_sealed=None, new_sealed=None, check=None):
         cdef unsigned shape
-        self.old = Base(self, old, old_classes)
-        self.new = Base(self, new, new_classes)
+        self.old = Base(self, old, old_classes, old_sealed)
+        self.new = Base(self, new, new_classes, new_sealed)
         self.shape = 1
         self.check = check
         for shape in range(1, SHAPES):

@@ -465,9 +465,15 @@ cdef extern from "hs_base.h" nogil:
         HS_BASE_DAMAGED
     ctypedef struct hs_base:
         unsigned digest_bytes[16]
+        uint8_t widths[4]
         hs_set_error error
-    int hs_base_init(hs_base *base, const hs_set *set, const hs_temp_maker *maker, const uint32_t *class_map,
-                     uint32_t class_count, size_t memory_bytes, size_t buffer_bytes, const hs_kernel *kernel,
+    ctypedef struct hs_base_sealed:
+        int (*read)(void *ctx, int part, uint64_t offset, uint8_t *out, uint64_t length) noexcept nogil
+        void *ctx
+        unsigned size_width, group_width
+        uint64_t lengths[4]
+    int hs_base_init(hs_base *base, const hs_set *set, const hs_base_sealed *sealed, const hs_temp_maker *maker,
+                     const uint32_t *class_map, uint32_t class_count, size_t memory_bytes, size_t buffer_bytes, const hs_kernel *kernel,
                      hs_sort_poll poll, void *poll_ctx)
     void hs_base_clear(hs_base *base)
     uint64_t hs_base_entries(const hs_base *base, unsigned shape)

@@ -68,6 +68,26 @@ def test_compile_prints_one_object_with_what_was_made(cli, tmp_path):
     }
 
 
+def test_compile_in_little_memory_and_with_several_jobs_gives_the_same_bytes(cli, tmp_path):
+    (tmp_path / "list.txt").write_text("".join(hashlib.md5(b"%d" % i).hexdigest() + "\n" for i in range(5000)))
+    how = [[], ["--memory", "16", "--jobs", "1"], ["--memory", "64", "--jobs", "3"]]
+    made = set()
+    for number, options in enumerate(how):
+        done = cli("compile", "-o", tmp_path / f"{number}.hset", "--role", "known-bad", *options, tmp_path / "list.txt")
+        assert done.code == 0, done
+        made.add((tmp_path / f"{number}.hset").read_bytes())
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("options", [["--memory", "1"], ["--jobs", "0"]])
+def test_compile_refuses_limits_that_cannot_be(cli, tmp_path, options):
+    (tmp_path / "list.txt").write_text(hashlib.md5(BAD).hexdigest() + "\n")
+    out = tmp_path / "known.hset"
+    done = cli("compile", "-o", out, "--role", "known-bad", *options, tmp_path / "list.txt")
+    assert done.code == 2, done
+    assert not out.exists()
+
+
 def test_compile_says_in_words_what_was_taken_and_left_out(cli, tmp_path):
     lines = [hashlib.md5(b"%d" % i).hexdigest() for i in range(100)] + ["not a digest"]
     (tmp_path / "one.txt").write_text("\n".join(lines) + "\n")

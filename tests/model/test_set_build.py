@@ -1,11 +1,14 @@
 """Building a set whatever memory, threads, order, bases and removals: the bytes are those of the plain build."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import random
+import resource
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,11 +21,13 @@ from hashsieve.errors import OutputError, SetDamagedError, UsageError
 from hashsieve.hashset import compile as module
 from hashsieve.hashset.compile import SetWriter, difference
 from hashsieve.hashset.hashset import HashSet
+from hashsieve.hashset.seal import SealKey
 from hashsieve.hashset.testfile import TEST_DIGESTS
 from hashsieve.model import KINDS, DigestKind, Listing, Record, Role
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "format"))
 import set_bytes
+import set_maker
 from set_bytes import ReferenceSet, page_hash
 
 WIDTHS = {kind.value: kind.size_bytes for kind in KINDS}
@@ -576,6 +581,34 @@ def test_packed_digests_are_sealed_like_others(folder):
     assert (folder / "packed.hset").read_bytes() == data
 
 
+@settings(max_examples=25, deadline=None)
+@given(old=records_of, new=records_of, memory=st.one_of(st.none(), st.integers(1, 2000)), rng=st.randoms())
+def test_sealed_sets_are_the_slow_writers_and_base_and_difference_give_the_new_one(folder, old, new, memory, rng):
+    new = new + rng.sample(old, len(old) * 3 // 4)
+    secret = bytes(range(32))
+    options = {} if memory is None else {"memory_bytes": memory}
+    with SealKey(secret) as key, contextlib.ExitStack() as stack:
+        build(folder / "old.hset", old, seal=key)
+        expected = build(folder / "new.hset", new, seal=key)
+        assert expected == set_maker.make(
+            [(r.digests, r.size_bytes, (r.listing.source, r.listing.role.value, r.listing.category),
+              None if r.listing.ref is None else r.listing.ref.encode("utf-8", "surrogateescape")) for r in new],
+            key=secret,
+        )  # fmt: skip
+        base = stack.enter_context(HashSet.open(folder / "old.hset", seal_key=key, load=()))
+        fresh = stack.enter_context(HashSet.open(folder / "new.hset", seal_key=key, load=()))
+        stack.enter_context(without_limit_or(memory))
+        classes, pieces = stack.enter_context(difference(base, fresh, **options))
+        with SetWriter(seal=key, **options) as writer:
+            for piece in pieces:
+                writer.add_rows(piece, classes)
+            writer.add_base(base)
+            writer.write(folder / "applied.hset")
+        assert (folder / "applied.hset").read_bytes() == expected
+        with SetWriter() as writer, pytest.raises(UsageError, match="sealed"):
+            writer.add_base(base)
+
+
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_signatures_stand_behind_the_root(folder, count):
     asked = []
@@ -596,3 +629,98 @@ def test_what_is_no_signature_publishes_nothing(folder, length):
     with pytest.raises(UsageError, match="96"):
         build(folder / "no.hset", mixed(10, 1), sign=lambda root: bytes(length))
     assert not (folder / "no.hset").exists()
+
+
+# ---------------------------------------------------------------- limits, progress
+
+
+LIMITED = """
+import random, resource, sys
+from hashsieve.hashset.compile import SetWriter
+from hashsieve.model import Listing, Role
+
+count, path = int(sys.argv[1]), sys.argv[2]
+rng = random.Random(1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with SetWriter(memory_bytes=16 << 20, jobs=2) as writer:
+    for _ in range(count // 100_000):
+        writer.add_packed("md5", rng.randbytes(1_600_000), Listing("list", Role.KNOWN_BAD))
+    report = writer.write(path)
+print(report.entries, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_stays_as_it_is_while_records_grow(folder):
+    """Records of 54 MB, a set of 60 MB: in 16 MiB, and what the program and its buffers take anyway."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", LIMITED, "3000000", folder / "large.hset"], env=environment,
+                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert not done.returncode, done.stderr
+    entries, kib = map(int, done.stdout.split())
+    assert entries == 3_000_000
+    assert kib < 36 * 1024
+    with HashSet.open(folder / "large.hset") as known:
+        known.verify()
+        assert len(known) == entries
+    os.unlink(folder / "large.hset")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_progress_names_every_stage_and_ends_at_the_whole(folder, jobs):
+    told = []
+    with small_limits(64), SetWriter(memory_bytes=20_000, jobs=jobs) as writer:
+        for each in mixed(2000, 2):
+            writer.add(each)
+        writer.write(folder / "told.hset", progress=lambda *step: told.append(step))
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["merge", "tables", "conflicts", "write"]
+    for stage in ("merge", "tables", "write"):
+        steps = [(done, total) for name, done, total in told if name == stage]
+        assert steps == sorted(steps)
+        assert len({total for _, total in steps}) == 1
+        assert 0 <= steps[-1][0] <= steps[-1][1]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4095, 20_000, 100_000, 150_000])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_file_size_limit_reached_by_temporary_files_leaves_the_old_set(folder, limit, jobs):
+    path = folder / "limited.hset"
+    before = build(path, mixed(20, 1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    records = mixed(2500, 2)
+    writer = None
+    try:
+        with small_limits(64):
+            writer = SetWriter(memory_bytes=30_000, jobs=jobs, temp_dir=folder)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        with pytest.raises(OutputError, match="free space"):
+            fill(writer, records, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        writer.close()
+    assert path.read_bytes() == before
+    assert not [name for name in os.listdir(folder) if name.startswith(".")]
+
+
+def fill(writer, records, path):
+    for each in records:
+        writer.add(each)
+    writer.write(path)
+
+
+def test_writes_that_are_interrupted_or_short_are_continued_and_failing_ones_are_told(folder):
+    Faults = pytest.importorskip("hashsieve_faults").Faults  # noqa: N806
+    records = mixed(800, 3)
+    plain = build(folder / "plain.hset", records)
+    for errno_, expected in ((errno.EINTR, None), (errno.EIO, "Input/output error"), (errno.ENOSPC, "free space")):
+        faults = Faults()
+        faults.short_reads = True
+        faults.fail("pwrite", errno_, first=20, times=3)
+        with small_limits(64):
+            writer = SetWriter(memory_bytes=20_000, temp_dir=folder, os_table=faults.capsule)
+        with contextlib.nullcontext() if expected is None else pytest.raises(OutputError, match=expected):
+            fill(writer, records, folder / "faulty.hset")
+        writer.close()
+        if expected is None:
+            assert (folder / "faulty.hset").read_bytes() == plain
+            os.unlink(folder / "faulty.hset")
+        assert not (folder / "faulty.hset").exists()

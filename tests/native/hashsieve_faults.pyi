@@ -12,7 +12,7 @@ OPERATIONS: tuple[str, ...]
 @final
 class Faults:
     short_reads: bool
-    """Reads return 1 to 4096 bytes, by a generator started with the seed."""
+    """Reads and writes take 1 to 4096 bytes, by a generator started with the seed."""
     types_unknown: bool
     """Listings do not tell the type of any entry."""
     time_granularity_ns: int
@@ -45,7 +45,18 @@ class Faults:
     def fail(
         self,
         operation: Literal[
-            "open", "stat", "read", "pread", "list", "close", "uncached", "advise", "resident", "next-data", "noatime"
+            "open",
+            "stat",
+            "read",
+            "pread",
+            "list",
+            "close",
+            "uncached",
+            "advise",
+            "resident",
+            "next-data",
+            "noatime",
+            "pwrite",
         ],
         errno: int,
         *,

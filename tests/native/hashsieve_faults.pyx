@@ -12,7 +12,8 @@ from libc.string cimport memcpy, memset, strcmp, strncpy
 
 cimport hashsieve.core as core
 
-OPERATIONS = ("open", "stat", "read", "pread", "list", "close", "uncached", "advise", "resident", "next-data", "noatime")
+OPERATIONS = ("open", "stat", "read", "pread", "list", "close", "uncached", "advise", "resident", "next-data", "noatime",
+              "pwrite")
 
 cdef enum:
     OPEN = 0
@@ -26,7 +27,8 @@ cdef enum:
     RESIDENT = 8
     NEXT_DATA = 9
     NOATIME = 10
-    OPERATION_COUNT = 11
+    PWRITE = 11
+    OPERATION_COUNT = 12
     RULE_LIMIT = 32
     NAME_BYTES = 256
     FD_LIMIT = 4096
@@ -81,6 +83,7 @@ cdef class Faults:
         self.table.read = fault_read
         self.table.pread = fault_pread
         self.table.getdents = fault_getdents
+        self.table.pwrite = fault_pwrite
         self.table.close = fault_close
         self.table.clock_monotonic_ns = fault_monotonic
         self.table.clock_realtime_ns = fault_realtime
@@ -288,6 +291,17 @@ cdef int64_t fault_pread(void *ctx, int fd, void *buffer, size_t length, uint64_
         except BaseException as error:
             faults.callback_errors.append(error)
     return got
+
+
+cdef int64_t fault_pwrite(void *ctx, int fd, const void *buffer, size_t length, uint64_t offset) noexcept with gil:
+    cdef Faults faults = <Faults>ctx
+    cdef int64_t written = verdict(faults, PWRITE, name_of(faults, fd), -1)
+    if written:
+        return written
+    length = wanted(faults, length)
+    with nogil:
+        written = core.hs_os_libc.pwrite(NULL, fd, buffer, length, offset)
+    return written
 
 
 cdef int64_t fault_getdents(void *ctx, int fd, void *buffer, size_t length) noexcept with gil:

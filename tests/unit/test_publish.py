@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hashsieve.cli.compile import Stage
 from hashsieve.errors import HashsieveError, OutputError, SetError
 from hashsieve.hashset import publish
 from hashsieve.hashset.compile import SetWriter
@@ -444,3 +445,21 @@ def test_closing_waits_for_no_lookup_and_breaks_none(tmp_path):
         thread.join()
         assert all((found >= 0).all() for found in answers)
         known.close()
+
+
+# ---------------------------------------------------------------- what people see of it
+
+
+def test_the_time_that_is_left_is_told_for_the_step_at_hand():
+    now = [0.0]
+    stage = Stage(clock=lambda: now[0])
+    stage.update("read", 1000, None)
+    assert stage.text() == "reading lists: 1,000 records"
+    now[0] = 100.0
+    stage.update("merge", 0, 4000)
+    assert stage.text() == "merging: 0 of 4,000"
+    now[0] = 110.0
+    stage.update("merge", 1000, 4000)
+    assert stage.text() == "merging: 1,000 of 4,000, 30 s left in this step"
+    now[0] = 700.0
+    assert stage.text() == "merging: 1,000 of 4,000, 30 min 0 s left in this step"

@@ -309,11 +309,16 @@ class SetWriter:
 
         The set must stay open until then. SetDamagedError or SetFormatError when it cannot be read.
         """
+        key_id = hash_set.file.header["seal_key_id"]
+        if key_id != (self._seal.key_id if self._seal is not None else bytes(16)):
+            raise UsageError(
+                f"{shown(hash_set.path)}: a base has to be sealed with the key of the new set, or neither is"
+            )
         classes = [
             0xFFFFFFFF if number == hash_set._test_class else self._class((source, str(role), category))
             for number, (source, role, category) in enumerate(hash_set._classes)
         ]
-        self._builder.add_base(hash_set.file, classes)
+        self._builder.add_base(hash_set.file, classes, hash_set._sealed)
 
     def add_rows(self, rows: bytes | memoryview, classes: Sequence[Class]) -> None:
         """Rows as :func:`difference` gives them, whose classes are these: to add or to cancel.
@@ -488,7 +493,10 @@ class SetWriter:
             left -= len(part)
         root = hashed.digest()
         file.seek(file_bytes - PAGE_BYTES)
-        _write_all(file, root_page(root, b"" if self._sign is None else bytes(self._sign(root))))
+        signatures = b"" if self._sign is None else bytes(self._sign(root))
+        if self._sign is not None and not signatures:
+            raise UsageError("nothing was signed; a signature and its public key take 96 bytes")
+        _write_all(file, root_page(root, signatures))
         file.seek(0)
         _write_all(file, header)
         return root
@@ -555,13 +563,15 @@ def difference(
 
     Both sets are read in order and every page is checked; SetDamagedError or SetFormatError when one cannot be read.
     """
+    if old.file.header["seal_key_id"] != new.file.header["seal_key_id"]:
+        raise UsageError(f"{shown(old.path)} and {shown(new.path)}: only sets of the same seal key can be compared")
     own = [[(s, str(r), c) for s, r, c in known._classes[: known._test_class]] for known in (old, new)]
     classes = sorted({*own[0], *own[1]}, key=class_key)
     numbers = {key: number for number, key in enumerate(classes)}
     maps = [[*(numbers[key] for key in keys), 0xFFFFFFFF] for keys in own]
     place = _TempPlace(None if temp_dir is None else os.fsdecode(temp_dir))
     rows = Difference(place, memory_bytes, _BUFFER_BYTES, old=old.file, old_classes=maps[0], new=new.file,
-                      new_classes=maps[1], check=progress)  # fmt: skip
+                      new_classes=maps[1], old_sealed=old._sealed, new_sealed=new._sealed, check=progress)  # fmt: skip
     try:
         yield classes, rows
     finally:
@@ -642,6 +652,8 @@ def compile_lists(
     except ValueError as problem:
         raise UsageError(f"{problem}; roles: {', '.join(Role)}; digests: {', '.join(DigestKind)}") from None
     _refuse_output_over_list([*paths, *([] if base is None else [base])], path)
+    with AtomicFile(path):  # better said now than when hours of reading are done
+        pass
 
     def build(out: Path, number: int) -> CompileReport:
         with SetWriter(

@@ -215,6 +215,20 @@ class SealedPart:
             raise self._bad("an entry points to a record id that is not there")
         return self._read_part(3, offset, min(length, have - offset))
 
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Bytes of size and of group in a row of the columns."""
+        return self._size_width, self._group_width
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Bytes of the parts: description, columns, listing groups, record ids."""
+        return tuple(length for _, length in self._parts)
+
+    def part(self, number: int, offset: int, length: int) -> bytes:
+        """``length`` bytes at ``offset`` of a part; SetFormatError where it has none there."""
+        return self._read_part(number, offset, length)
+
     def verify(self) -> None:
         """Decrypts every chunk, so that each is known to be what was sealed."""
         for number in range(self._count):
