@@ -90,9 +90,6 @@ def command(
             f"{each.path}: {each.format}, {each.role}, source {each.source}: {each.taken:,} records taken"
             + (f"; left out: {', '.join(left)}" if left else "")
         )
-        if each.warned:
-            warned = ", ".join(f"{count:,} {reason}" for reason, count in each.warned.items())
-            output.say(f"{each.path}: warning: taken, but files like that are on every machine: {warned}")
     digests = ", ".join(f"{count:,} {kind}" for kind, count in report.digests.items())
     output.say(f"{shown(report.path)}: {report.entries:,} entries ({digests}), {report.conflicts:,} conflicts")
     output.say(f"root {report.root.hex()}, generation {report.generation}")
