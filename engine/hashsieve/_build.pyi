@@ -77,8 +77,9 @@ class Builder(Work):
         ``cancel``: the one like it in a base goes.
         """
 
-    def add_packed(self, shape: int, digests: Buffer, class_number: int) -> None:
-        """Many records of one listing without sizes and refs: ``digests`` are packed one after another."""
+    def add_packed(self, shape: int, digests: Buffer, class_number: int, sizes: Buffer | None = None) -> None:
+        """Many records of one listing without refs: ``digests`` are packed one after another. ``sizes``: one for each,
+        as native int64, 0 where there is none."""
 
     def add_rows(self, rows: Buffer, class_map: Buffer) -> None:
         """Rows as :class:`Difference` gives them; ``class_map`` (unsigned 32 bits): the number here of their

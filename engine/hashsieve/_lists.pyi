@@ -6,7 +6,7 @@ end. The work is done without the GIL; a :class:`Rules` may be used from several
 do not fit.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar, final
 
 from typing_extensions import Buffer
@@ -52,9 +52,6 @@ class Rules:
         the left, *right* ones from the right, each as in :meth:`sized_rows` ``(0, SIZE_COLUMN)`` or
         ``(0, EMPTY_COLUMN)``. Sizes are 0 where
         there is no column of them. A row with an empty digest is not plain."""
-
-def count_known(rows: bytes, row_bytes: int, offset: int, digest_bytes: int, known: Collection[bytes]) -> int:
-    """How many of the packed *rows* of *row_bytes* hold, at *offset*, one of the *known* digests of *digest_bytes*."""
 
 def records(
     record_type: type[_Record],

@@ -266,24 +266,3 @@ uint64_t hs_text_split_rows(const hs_text_rules *rules, const uint8_t *text, siz
     *used = at;
     return rows;
 }
-
-uint64_t hs_text_count_known(const uint8_t *rows, uint64_t count, size_t row_bytes, size_t offset, size_t digest_bytes,
-                             const uint8_t *known, size_t known_count) {
-    /* One bit for each value of the first two bytes: few digests are compared. */
-    uint64_t beginnings[1024] = {0}, found = 0;
-    for (size_t i = 0; i < known_count; i++) {
-        unsigned first = known[i * digest_bytes] << 8 | known[i * digest_bytes + 1];
-        beginnings[first >> 6] |= UINT64_C(1) << (first & 63);
-    }
-    for (uint64_t row = 0; row < count; row++) {
-        const uint8_t *digest = rows + row * row_bytes + offset;
-        unsigned first = digest[0] << 8 | digest[1];
-        if (HS_LIKELY(!(beginnings[first >> 6] >> (first & 63) & 1))) continue;
-        for (size_t i = 0; i < known_count; i++)
-            if (memcmp(digest, known + i * digest_bytes, digest_bytes) == 0) {
-                found++;
-                break;
-            }
-    }
-    return found;
-}

@@ -56,9 +56,4 @@ uint64_t hs_text_split_rows(const hs_text_rules *rules, const uint8_t *text, siz
                             unsigned left_count, unsigned right_count, unsigned row_bytes, uint8_t *out,
                             int64_t *sizes_bytes, uint64_t max_rows, size_t *used);
 
-/* How many of `count` packed rows of `row_bytes` hold, at `offset`, one of the packed `known` digests of `digest_bytes` (at
- * least 2). */
-uint64_t hs_text_count_known(const uint8_t *rows, uint64_t count, size_t row_bytes, size_t offset, size_t digest_bytes,
-                             const uint8_t *known, size_t known_count);
-
 #endif

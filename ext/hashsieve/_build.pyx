@@ -339,10 +339,13 @@ cdef class Builder(Work):
         if core.hs_batch_full(&batch.batch):
             self.rotate()
 
-    def add_packed(self, unsigned shape, const uint8_t[::1] digests not None, uint32_t class_number):
-        """Many records of one listing without sizes and refs: ``digests`` are packed one after another."""
+    def add_packed(self, unsigned shape, const uint8_t[::1] digests not None, uint32_t class_number,
+                   const int64_t[::1] sizes=None):
+        """Many records of one listing without refs: ``digests`` are packed one after another; ``sizes``, 0 = none."""
         cdef unsigned digest_bytes
         cdef uint64_t count, done = 0
+        cdef core.hs_row row
+        cdef int status
         cdef int64_t took
         cdef Batch batch
         self.check_open(shape)
@@ -350,6 +353,25 @@ cdef class Builder(Work):
         if digests.shape[0] % digest_bytes:
             raise ValueError("digests do not fit the shape")
         count = digests.shape[0] // digest_bytes
+        if sizes is not None:
+            if <uint64_t>sizes.shape[0] != count:
+                raise ValueError("as many sizes as records are needed")
+            row.class_number = class_number
+            row.op = core.HS_OP_ADD
+            row.ref = 0
+            row.ref_at = NULL
+            for done in range(count):
+                if not 0 <= sizes[done] < <int64_t>1 << 62:
+                    raise ValueError("a size is a number from 0 to 2**62 - 1")
+                row.size = <uint64_t>sizes[done] + 1 if sizes[done] else 0
+                batch = self.batch()
+                status = core.hs_batch_add(&batch.batch, shape, &digests[done * digest_bytes], &row)
+                if status < 0:
+                    self.fail(status)
+                self.record_count += 1
+                if core.hs_batch_full(&batch.batch):
+                    self.rotate()
+            return
         while done < count:
             batch = self.batch()
             with nogil:

@@ -141,22 +141,6 @@ cdef class Rules:
         return packed[:rows * row_bytes], sizes[:rows * 8], start + used
 
 
-def count_known(bytes rows not None, size_t row_bytes, size_t offset, size_t digest_bytes, known not None):
-    """How many of the packed *rows* hold one of the *known* digests at *offset*."""
-    if digest_bytes < 2 or offset + digest_bytes > row_bytes or PyBytes_Size(rows) % row_bytes:
-        raise ValueError("the digests do not fit the rows")
-    cdef bytes packed = b"".join(known)
-    if PyBytes_Size(packed) != len(known) * digest_bytes:
-        raise ValueError("the known digests have another length")
-    cdef const uint8_t *data = <const uint8_t *>PyBytes_AsString(rows)
-    cdef const uint8_t *wanted = <const uint8_t *>PyBytes_AsString(packed)
-    cdef uint64_t count = PyBytes_Size(rows) // row_bytes, found
-    cdef size_t known_count = len(known)
-    with nogil:
-        found = core.hs_text_count_known(data, count, row_bytes, offset, digest_bytes, wanted, known_count)
-    return found
-
-
 def records(type record_type not None, tuple kinds not None, bytes digests not None, sizes, object listing,
             uint64_t start, uint64_t stop):
     """The packed rows *start* to *stop* as objects of *record_type*, whose fields are set as its own constructor would.

@@ -605,8 +605,6 @@ cdef extern from "hs_text.h" nogil:
     uint64_t hs_text_split_rows(const hs_text_rules *rules, const uint8_t *text, size_t length,
                                 const hs_text_column *columns, unsigned left_count, unsigned right_count,
                                 unsigned row_bytes, uint8_t *out, int64_t *sizes_bytes, uint64_t max_rows, size_t *used)
-    uint64_t hs_text_count_known(const uint8_t *rows, uint64_t count, size_t row_bytes, size_t offset,
-                                 size_t digest_bytes, const uint8_t *known, size_t known_count)
 
 # ---------------------------------------------------------------- hs_json.h: wanted values in JSON text
 cdef extern from "hs_json.h" nogil:

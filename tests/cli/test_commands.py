@@ -207,12 +207,6 @@ def test_a_digest_of_the_empty_file_in_a_list_makes_no_match(cli, tmp_path):
     assert [each["dropped"] for each in done.lines[0]["lists"]] == [{"empty-file": 1}] * 2
 
 
-def test_trivial_content_in_a_list_is_warned_about(cli, tmp_path):
-    (tmp_path / "a.txt").write_text(f"{hashlib.md5(bytes(4096)).hexdigest()}\n{hashlib.md5(BAD).hexdigest()}\n")
-    done = cli("compile", "-o", tmp_path / "x.hset", "--role", "known-bad", tmp_path / "a.txt")
-    assert (done.code, "warning" in done.text and "1 trivial-content" in done.text) == (0, True)
-
-
 def test_under_strict_one_bad_line_refuses_the_list(cli, tmp_path, bad_list):
     bad_list.write_text(bad_list.read_text() * 200 + "no digest\n")
     assert cli("compile", "-o", tmp_path / "x.hset", "--role", "known-bad", bad_list).code == 0

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from list_files import BAD, hexes, md5, read, sha1, sha256, write
 
-from hashsieve._lists import Rules, count_known
+from hashsieve._lists import Rules
 from hashsieve.errors import HashsieveError
 from hashsieve.hashset.compile import SetWriter, compile_lists
 from hashsieve.hashset.hashset import HashSet
@@ -145,10 +145,6 @@ def test_native_rows_refuse_arguments_that_do_not_fit() -> None:
         rules.sized_rows(b"", 0, [(0, 0)] * 13)
     with pytest.raises(ValueError, match="one byte"):
         rules.keyed_lines(b"", 0, b"::", 16, False)
-    with pytest.raises(ValueError, match="do not fit"):
-        count_known(b"a" * 20, 16, 0, 16, [])
-    with pytest.raises(ValueError, match="another length"):
-        count_known(b"a" * 16, 16, 0, 16, [b"b"])
 
 
 @settings(deadline=None, max_examples=60)

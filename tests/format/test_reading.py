@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -245,26 +244,6 @@ def test_the_json_decoder_is_loaded_for_json_lists_only(tmp_path: Path) -> None:
         timeout=60,
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
-
-
-@pytest.mark.parametrize("kind", ["md5", "sha1", "sha256"])
-@pytest.mark.parametrize("content", [bytes(512), bytes(4096), bytes(1 << 20), b"\n", b"\xff" * 4096])
-def test_digests_of_trivial_content_are_taken_and_told(tmp_path: Path, kind: str, content: bytes) -> None:
-    digest = hashlib.new(kind, content).hexdigest()
-    other = hashlib.new(kind, b"no such content").hexdigest()
-    for text, form in (
-        (f"{other}\n{other}\n{digest}\n{other}\n", "digest-lines"),
-        (f"name,{kind}\na,{digest}\nb,{other}\n", "csv"),
-    ):
-        path = write(tmp_path / form, text)
-        _, report = read(path, replace(BAD, digest=DigestKind(kind)))
-        assert (report.format, report.warned, report.refused) == (form, {"trivial-content": 1}, {})
-        assert report.to_json()["warned"] == {"trivial-content": 1}
-
-
-def test_no_other_digest_is_told_as_trivial(tmp_path: Path) -> None:
-    _, report = read(write(tmp_path / "list", "".join(f"{md5(number)}\n" for number in range(20_000))))
-    assert (report.taken, report.warned) == (20_000, {})
 
 
 def test_a_table_with_quotes_of_a_large_public_set_is_recognised(tmp_path: Path) -> None:

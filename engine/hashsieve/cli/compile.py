@@ -95,9 +95,6 @@ def command(
             f"{each.path}: {each.format}, {each.role}, source {each.source}: {each.taken:,} records taken"
             + (f"; left out: {', '.join(left)}" if left else "")
         )
-        if each.warned:
-            warned = ", ".join(f"{count:,} {reason}" for reason, count in each.warned.items())
-            output.say(f"{each.path}: warning: taken, but files like that are on every machine: {warned}")
     if report.delta is not None:
         size = output.human_bytes(report.delta.file_bytes)
         output.say(f"{shown(report.path)}: a delta of {report.delta.rows:,} rows, {size}, to the set below")

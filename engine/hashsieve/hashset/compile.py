@@ -16,7 +16,6 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._build import Builder, Difference
@@ -346,22 +345,15 @@ class SetWriter:
         if len(rows.kinds) == 1 and rows.sizes_bytes is None:
             self.add_packed(rows.kinds[0], rows.digests, rows.listing)
             return len(rows) - (self.test_records - before)
-        shape = sum(1 << (kind.code - 1) for kind in rows.kinds)
         test = b"".join(TEST_DIGESTS[kind] for kind in rows.kinds)
-        number, width, add = self._class_of(rows.listing), rows.row_bytes, self._builder.add
-        sizes = rows.sizes_bytes or repeat(0)
+        if self._seal is not None or test in rows.digests:
+            return sum(map(self.add, rows))
+        shape = sum(1 << (kind.code - 1) for kind in rows.kinds)
         try:
-            for start, size in zip(range(0, len(rows.digests), width), sizes, strict=False):
-                packed = rows.digests[start : start + width]
-                if packed == test:
-                    self.test_records += 1
-                    continue
-                if self._seal is not None:
-                    packed = self._sealed(shape, packed)
-                add(shape, packed, size or -1, number, None, False)
+            self._builder.add_packed(shape, rows.digests, self._class_of(rows.listing), rows.sizes_bytes)
         except OSError as problem:
             raise self._temp_problem(problem) from problem
-        return len(rows) - (self.test_records - before)
+        return len(rows)
 
     def write(
         self, path: Path, *, progress: Progress | None = None, accept: Callable[[bytes], object] | None = None

@@ -103,7 +103,7 @@ class ListReport:
     one good digest is refused for the bad one and taken for the good one. ``dropped`` counts single digests left out on
     purpose (universal values, kinds that are not matched) and lines that are no rows. ``path`` and ``source`` are
     escaped for showing. ``detail`` says in words what the file declared about itself, such as its version. ``member``
-    is the member of an archive that is being read. ``warned`` counts what was taken and should perhaps not be listed.
+    is the member of an archive that is being read.
     """
 
     path: str
@@ -116,7 +116,6 @@ class ListReport:
     problems: list[Problem] = field(default_factory=list)
     detail: str = ""
     member: str = ""
-    warned: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, position: str, reason: str, text: bytes | str) -> None:
         """Count one bad row; the first ones are kept with *position* and an excerpt of *text*."""
@@ -130,8 +129,8 @@ class ListReport:
         self.dropped[reason] = self.dropped.get(reason, 0) + count
 
     def to_json(self) -> dict[str, object]:
-        """The object that stands for this list in the output of ``compile --json``; ``warned`` only if there is any."""
-        facts: dict[str, object] = {
+        """The object that stands for this list in the output of ``compile --json``."""
+        return {
             "path": self.path,
             "format": self.format,
             "role": self.role,
@@ -140,9 +139,6 @@ class ListReport:
             "refused": dict(self.refused),
             "dropped": dict(self.dropped),
         }
-        if self.warned:
-            facts["warned"] = dict(self.warned)
-        return facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,6 @@ from hashsieve.lists.signal_lines import SIGNAL_LINES
 from hashsieve.lists.signals_json import SIGNALS_JSON
 from hashsieve.lists.source import SAMPLE_BYTES, Source, decode_sample
 from hashsieve.lists.stix import STIX
-from hashsieve.lists.trivial import count_trivial
 from hashsieve.lists.tsk_index import TSK_INDEX
 from hashsieve.lists.tsk_kdb import TSK_KDB
 from hashsieve.lists.vics import VICS
@@ -71,7 +70,6 @@ __all__ = ["FORMATS", "ListRead", "detect", "read_list"]
 
 REFUSED_ROWS = 10
 REFUSED_PERCENT = 1
-TRIVIAL = "trivial-content"
 
 _PROBLEMS_SHOWN = 5
 
@@ -147,9 +145,6 @@ class ListRead:
             try:
                 for batch in reader.read(source, self._job):
                     report.taken += len(batch)
-                    trivial_count = count_trivial(batch)
-                    if trivial_count:
-                        report.warned[TRIVIAL] = report.warned.get(TRIVIAL, 0) + trivial_count
                     yield batch
             except ListError as error:
                 raise _placed(error, source) from error
