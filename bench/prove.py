@@ -75,6 +75,13 @@ def lists(quick: bool, save: Path) -> list[str]:
     return [f"lists: {line.strip()}" for line in out.splitlines() if "promised" in line or "FAILED" in line]
 
 
+def vics_lists(quick: bool, save: Path) -> list[str]:
+    """A VICS document of 2 GB in one line: speed of its reader, memory of its compilation."""
+    how = ["--records", "200000" if quick else "5000000", "--rounds", "3", "--compile"]
+    out = run("bench/lists_json.py", *how, *([] if quick else ["--out", str(save)]))
+    return [f"lists: {line.strip()}" for line in out.splitlines() if "promised" in line or "FAILED" in line]
+
+
 def damaged_lists(quick: bool, save: Path) -> list[str]:
     """No damaged list makes a reader do anything but read or refuse it."""
     out = run("tests/format/fuzz_lists.py", "--seconds", "2" if quick else "120", "--seed", "7")
@@ -191,6 +198,7 @@ def main() -> None:
         lookups,
         damage,
         lists,
+        vics_lists,
         damaged_lists,
         journals,
         every_size,

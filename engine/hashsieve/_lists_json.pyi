@@ -11,7 +11,9 @@ from typing import Any, Protocol, final
 from hashsieve.model import Record
 
 ODD_NAME: int
-"""Flag: a noted member is spelled in another case, or a name has an escape."""
+"""Flag: a noted member is spelled in another case."""
+ESCAPED_NAME: int
+"""Flag: a name of the object has an escape, so that it may be a noted one that was not found."""
 TOO_DEEP: int
 """Flag: nested deeper than :data:`MAX_NESTING`."""
 SCALAR: int

@@ -194,7 +194,7 @@ static void end_key(hs_json *j, const uint8_t *buf, size_t end) {
     j->member = -1;
     j->member_start = end + 1; /* until the value comes, if it does */
     j->key_node = -1;
-    if (j->escaped) j->value.flags |= HS_JSON_ODD_NAME;
+    if (j->escaped) j->value.flags |= HS_JSON_ESCAPED_NAME;
     for (int i = bytes < 32 && j->lengths >> bytes & 1 ? 0 : j->member_count; i < j->member_count; i++) {
         const hs_json_member *m = &j->members[i];
         if (bytes == m->name_bytes && same_name(name, m->name, bytes)) {

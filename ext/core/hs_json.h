@@ -40,9 +40,10 @@ typedef struct {
 } hs_json_member;
 
 enum {
-    HS_JSON_ODD_NAME = 1, /* a noted member is spelled in another case, or some name of the object has an escape */
+    HS_JSON_ODD_NAME = 1, /* a noted member is spelled in another case */
     HS_JSON_TOO_DEEP = 2, /* nested deeper than HS_JSON_MAX_NESTING */
     HS_JSON_SCALAR = 4,   /* neither an object nor an array */
+    HS_JSON_ESCAPED_NAME = 16, /* some name of the object has an escape: it may be that of a noted member, unseen */
     HS_JSON_ODD_TEXT = 8, /* not what the grammar of JSON allows, as far as the scanner can tell */
 };
 

@@ -24,6 +24,7 @@ cdef extern from "Python.h":
 
 ODD_TEXT = core.HS_JSON_ODD_TEXT
 ODD_NAME = core.HS_JSON_ODD_NAME
+ESCAPED_NAME = core.HS_JSON_ESCAPED_NAME
 TOO_DEEP = core.HS_JSON_TOO_DEEP
 SCALAR = core.HS_JSON_SCALAR
 MAX_NESTING = core.HS_JSON_MAX_NESTING
@@ -416,7 +417,8 @@ cdef class MediaRecords:
                 continue
             if s.span(v, PHOTODNA).size > 4 or s.span(v, PDNA).size > 4:  # more than null or two quotes
                 self.similarity_count += 1
-            record = None if v.flags else self.plain(s, v)
+            # Members were found whatever the case of their names.
+            record = None if v.flags & ~core.HS_JSON_ODD_NAME else self.plain(s, v)
             if record is None:
                 raw = PyBytes_FromStringAndSize(<char *>s.buf + v.start, v.end - v.start)
                 record = self.odd(raw, v.flags, self.count)

@@ -609,7 +609,7 @@ cdef extern from "hs_text.h" nogil:
 # ---------------------------------------------------------------- hs_json.h: wanted values in JSON text
 cdef extern from "hs_json.h" nogil:
     enum: HS_JSON_MAX_NESTING, HS_JSON_NAME_BYTES, HS_JSON_MEMBERS
-    enum: HS_JSON_ODD_NAME, HS_JSON_TOO_DEEP, HS_JSON_SCALAR, HS_JSON_ODD_TEXT
+    enum: HS_JSON_ODD_NAME, HS_JSON_TOO_DEEP, HS_JSON_SCALAR, HS_JSON_ODD_TEXT, HS_JSON_ESCAPED_NAME
     ctypedef struct hs_json_node:
         char name[32]
         uint8_t name_bytes, contains

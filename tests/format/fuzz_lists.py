@@ -24,6 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from format_fixtures import FIXTURES
+from fuzz_structured import LISTS as STRUCTURED
 from list_files import md5, medium, sha1, sha256, vics
 
 from hashsieve.errors import HashsieveError
@@ -46,6 +47,8 @@ def seeds() -> dict[str, list[bytes]]:
     for fixture in FIXTURES:
         found[fixture.format].append(fixture.content)
     found["vics"].append(json.dumps(vics([medium(number, SHA1=sha1(number)) for number in range(4)])).encode())
+    for name, content in STRUCTURED.items():
+        found[name].append(content())
     found["hashdeep"].append(f"%%%% HASHDEEP-1.0\n%%%% size,md5,filename\n## \n5,{md5(1)},a\n6,{md5(2)},b\n".encode())
     found["digest-lines"].append("".join(f"{md5(number)}  name\n" for number in range(9)).encode())
     every = [content for contents in found.values() for content in contents]
@@ -95,7 +98,7 @@ def check(path: Path, options: ListOptions) -> None:
     """Read the list at *path*; raises for anything that must not be."""
     try:
         for record in read_list(path, options):
-            assert record.digests, record
+            assert record.digests or (record.op == "remove" and record.listing.ref), record
             for kind, raw in record.digests.items():
                 assert len(raw) == DigestKind(kind).size_bytes, record
             assert record.size_bytes is None or 0 <= record.size_bytes < 2**62, record

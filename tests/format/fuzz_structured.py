@@ -1,35 +1,18 @@
-"""Damages lists of structured formats at random for a while.
-
-Usage: python tests/format/fuzz_structured.py [--seconds 60] [--seed 1] [--round N] [--format NAME] [--atheris]
-
-Bytes changed, cut, doubled, moved, and pieces put in that parsers trip over. Held to: records, or a typed error; and
-memory that does not grow with the rounds. Ends with 1 and the seed and round when something else happens; --round N
-repeats one round, --format NAME stays with one format. With --atheris the fuzzer of that name chooses the damage by
-what code it reaches, where it is installed.
-"""
+"""Small lists of the structured formats, and damage to them, for test_fuzz_structured.py and fuzz_lists.py."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-import resource
 import sqlite3
-import sys
-import tempfile
-import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
 from list_files import md5, medium, sha1, sha256, vics
 
 from hashsieve.errors import HashsieveError
 from hashsieve.lists import ListOptions, read_list
 from hashsieve.model import Record, Role
-
-MORE_MEMORY_MIB = 256
 
 
 def _vics() -> bytes:
@@ -143,69 +126,3 @@ def outcome(path: Path, content: bytes, format: str | None, role: Role | None) -
         refusal = error
     assert len(str(refusal)) < 20_000
     return type(refusal).__name__ if refusal is not None else "records"
-
-
-def one_round(path: Path, number: int, seed: int, only: str | None) -> str:
-    """Round *number* of *seed*."""
-    rng = random.Random(f"{seed} {number}")
-    name = only or rng.choice(list(LISTS))
-    content = damage(LISTS[name](), rng)
-    role = None if name.startswith(("vics", "ncmec", "nsrl")) else Role.KNOWN_BAD
-    return f"{name} {outcome(path, content, rng.choice([name, name, None]), role)}"
-
-
-def with_atheris(path: Path, arguments: argparse.Namespace) -> None:
-    """The same under atheris; does not return."""
-    import atheris
-
-    atheris.instrument_all()
-    name = arguments.format or "vics"
-
-    def one_input(content: bytes) -> None:
-        outcome(path, content, name, None if name.startswith(("vics", "ncmec", "nsrl")) else Role.KNOWN_BAD)
-
-    corpus = path.parent / "corpus"
-    corpus.mkdir()
-    (corpus / "seed").write_bytes(LISTS[name]())
-    atheris.Setup([sys.argv[0], str(corpus), f"-max_total_time={arguments.seconds:.0f}"], one_input)
-    atheris.Fuzz()
-
-
-def main() -> int:
-    """Run for a while."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--round", type=int)
-    parser.add_argument("--format", choices=LISTS)
-    parser.add_argument("--atheris", action="store_true")
-    arguments = parser.parse_args()
-    counts: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "list"
-        if arguments.atheris:
-            with_atheris(path, arguments)
-        end = time.monotonic() + arguments.seconds
-        number = arguments.round or 0
-        start_kib = 0
-        while arguments.round is not None or time.monotonic() < end:
-            try:
-                what = one_round(path, number, arguments.seed, arguments.format)
-            except Exception:
-                traceback.print_exc()
-                print(f"seed {arguments.seed}, round {number}: not a typed error")
-                return 1
-            counts[what] = counts.get(what, 0) + 1
-            number += 1
-            if number == 200:
-                start_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            if arguments.round is not None:
-                break
-        more_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start_kib) // 1024 if start_kib else 0
-    records = sum(count for what, count in counts.items() if what.endswith("records"))
-    print(f"{number} damaged lists of {len(LISTS)} formats: {records} read, the others refused; {more_mib} MiB more")
-    return int(more_mib > MORE_MEMORY_MIB)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

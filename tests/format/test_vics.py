@@ -448,8 +448,8 @@ ODD_MEDIUM = st.fixed_dictionaries(
 def test_the_native_reader_and_the_one_in_python_agree(
     tmp_path: Path, media: list[dict[str, Any]], ascii_only: bool
 ) -> None:
-    def result(document: Any) -> Any:
-        path = write_json(tmp_path / "list", document, ensure_ascii=ascii_only)
+    def result(document: str) -> Any:
+        path = write(tmp_path / "list", document)
         reading = read_list(path, dataclasses.replace(PLAIN, format="vics"))
         try:
             records = list(reading)
@@ -457,8 +457,13 @@ def test_the_native_reader_and_the_one_in_python_agree(
             return type(error), reading.report.dropped
         return records, reading.report
 
-    # Names in another case take the way through Python.
-    assert result(vics(media)) == result(recased(vics(media), str.swapcase))
+    text = json.dumps(vics(media), ensure_ascii=ascii_only)
+    in_python = text
+    # Records with escapes in their names take the way through Python; what is only counted is not found there.
+    for name in set(vics_records.MEMBERS) - {"PhotoDNA", "PDNA"}:
+        in_python = in_python.replace(f'"{name}": ', f'"{name[0]}\\u{ord(name[1]):04x}{name[2:]}": ')
+    for other in (in_python, json.dumps(recased(vics(media), str.swapcase), ensure_ascii=ascii_only)):
+        assert result(text) == result(other)
 
 
 def test_a_name_without_a_value_is_malformed_wherever_it_stands(tmp_path: Path) -> None:

@@ -68,7 +68,11 @@ class LatestStates:
     """
 
     def __init__(self, path: Path) -> None:
-        wanted_bytes = os.stat(path).st_size * _WRAPPED_RATIO // _RECORD_BYTES
+        try:
+            file_bytes = os.stat(path).st_size
+        except OSError:
+            file_bytes = 0  # whoever reads it says so
+        wanted_bytes = file_bytes * _WRAPPED_RATIO // _RECORD_BYTES
         filter_bytes = min(max(1 << wanted_bytes.bit_length(), _MIN_FILTER_BYTES), MAX_FILTER_BYTES)
         self.seen = SeenIds(filter_bytes, MAX_REPEATED)
 

@@ -150,13 +150,13 @@ class _OddMedia:
         """The record of the JSON value *raw*, or None if it is none."""
         import msgspec
 
-        from hashsieve._lists_json import ODD_NAME, TOO_DEEP
+        from hashsieve._lists_json import ESCAPED_NAME, ODD_NAME, TOO_DEEP
         from hashsieve.lists.vics_records import decode_media, decode_odd_names
 
         try:
             if flags & TOO_DEEP:
                 raise msgspec.DecodeError("nested too deep")
-            media = decode_odd_names(raw) if flags & ODD_NAME else decode_media(raw)
+            media = decode_odd_names(raw) if flags & (ODD_NAME | ESCAPED_NAME) else decode_media(raw)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             reason = "wrong-type" if isinstance(error, msgspec.ValidationError) else "malformed-record"
             self._report.refuse(f"record {number}", reason, str(error))
