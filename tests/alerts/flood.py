@@ -48,9 +48,10 @@ def run(directory: Path, alerts: int, digests: int, cap_bytes: int, own_lines: i
         counted += record["count"] if "digests" in record else 0
     assert counted == alerts, f"{counted} of {alerts} are counted"
     assert verify(directory).intact
+    most, promised = biggest / 2**20, (cap_bytes + segment_bytes + (64 << 10)) / 2**20
     return (
         f"{alerts} alerts of {digests} digests under {cap_bytes >> 20} MiB: {len(acknowledged)} ids, {len(folds)} folds, "
-        f"at most {biggest / 2**20:.1f} MiB, none dropped, promised {cap_bytes / 2**20 * 9 / 8 + 1 / 16:.1f}"
+        f"none dropped, at most {most:.1f} MiB, promised {promised:.1f}"
     )
 
 
