@@ -50,8 +50,8 @@ def run(directory: Path, alerts: int, digests: int, cap_bytes: int, own_lines: i
     assert verify(directory).intact
     most, promised = biggest / 2**20, (cap_bytes + segment_bytes + (64 << 10)) / 2**20
     return (
-        f"{alerts} alerts of {digests} digests under {cap_bytes >> 20} MiB: {len(acknowledged)} ids, {len(folds)} folds, "
-        f"none dropped, at most {most:.1f} MiB, promised {promised:.1f}"
+        f"{alerts} alerts of {digests} digests under {cap_bytes >> 20} MiB: {len(acknowledged)} ids, "
+        f"{len(folds)} folds, none dropped, at most {most:.1f} MiB, promised {promised:.1f}"
     )
 
 
