@@ -148,7 +148,8 @@ def journals(quick: bool, save: Path) -> list[str]:
     ):  # fmt: skip
         out = run(*command)
         lines.append(f"{name}: {out.splitlines()[-1] if out else 'no output'}")
-    return lines
+    floods = run("tests/alerts/flood.py", *(["--alerts", "5000"] if quick else []))
+    return lines + [f"a flood of alerts: {line}" for line in floods.splitlines()]
 
 
 def memory(quick: bool, save: Path) -> list[str]:

@@ -99,7 +99,7 @@ def run(rounds: int, seed: int, directory: Path | None = None) -> int:
         # All that is left goes out; then the two sides agree.
         sink = WebhookSink("hook", server.url, find_format("native"), [HOOK], batch_count=5, read_seconds=2.0)
         with Deliverer(journal, [sink], make_backoff=lambda: Backoff(0.02, 0.1), per_second=5000.0) as last:
-            assert last.run(300), [worker.progress for worker in last.workers]
+            assert last.run(1200), [worker.progress for worker in last.workers]
             assert all(not worker.cursor.parked for worker in last.workers)
         arrived = set(server.ids)
         lines = {line.record["id"]: line for line in JournalReader(journal).lines() if line.type == "alert"}

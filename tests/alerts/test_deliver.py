@@ -431,6 +431,15 @@ def test_two_deliverers_do_not_share_a_journal(journal):
     Deliverer(journal, [Script()]).close()
 
 
+def test_a_backlog_larger_than_what_is_held_in_memory_is_delivered_to_its_end(tmp_path, machine, monkeypatch):
+    monkeypatch.setattr("hashsieve.alerts.deliver._MAX_PENDING", 4)
+    directory = alerts(tmp_path / "j", machine, 15)
+    sink = Script(batch_count=3)
+    with Deliverer(directory, [sink], per_second=1e6) as deliverer:
+        assert deliverer.run(60)
+    assert [i for batch in sink.sent for i in batch] == ids(directory)
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a/b", "x" * 80, "-a"])
 def test_names_of_sinks_cannot_leave_their_folder(journal, machine, name):
     with pytest.raises(UsageError):

@@ -48,6 +48,11 @@ class Break:
         )  # fmt: skip
 
 
+def _behind(head: Head, last: Line) -> bool:
+    """Does the head know less than a writer that was cut short would have left?"""
+    return head.seq < last.seq and last.group != head.seq + 1
+
+
 def bad_break(bad: Bad) -> Break:
     """A stretch of bytes as a break."""
     text = f"{bad.length_bytes} bytes that are no record: {bad.why}"
@@ -183,8 +188,11 @@ class Chain:
         if not line.made_with(self.key):
             self._break("mac", f"the mac of record {line.seq} was not made with the journal's key", line)
 
-    def finish(self, head: Head | None, state: KeyState | None = None) -> None:
-        """The two ends: what stands before the first line and behind the last one; *state* is the stored key."""
+    def finish(self, head: Head | None, state: KeyState | None = None, later: Head | None = None) -> None:
+        """The two ends: what stands before the first line and behind the last one; *state* is the stored key.
+
+        *head* was read before the lines, *later* after them, where somebody may have written meanwhile.
+        """
         last_seq = self.last.seq if self.last is not None else 0
         tail, self._tail = self._tail, None
         if tail is not None:
@@ -208,7 +216,7 @@ class Chain:
             self.breaks.append(Break("missing", text, seq=last_seq + 1, last_seq=head.seq))
         elif self.last is not None and head.seq == last_seq and head.chain != self.last.mac:
             self._break("head", f"the head names another record {head.seq} than there is", self.last)
-        elif self.last is not None and head.seq < last_seq and self.last.group != head.seq + 1:
+        elif self.last is not None and _behind(head, self.last) and (later is None or _behind(later, self.last)):
             self.breaks.append(
                 Break("head", f"the head names record {head.seq} as the last one; there are records up to {last_seq}",
                       seq=head.seq)

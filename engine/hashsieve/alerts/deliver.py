@@ -232,8 +232,8 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        """Nothing is left to send, as far as was read."""
-        return not self._pending
+        """Nothing is left to send, as far as the journal was read."""
+        return not self._pending and not self.progress.waiting
 
     def _send(self, batch: Sequence[_Pending]) -> Answer:
         deliveries = []

@@ -771,25 +771,32 @@ class JournalReader:
 
         What is not acknowledged yet may be among them: it is durable, or it will be given again.
         """
+        head = self.head()
         names = self.segments()
         self.damaged = 0
         seen: set[int] = set()
+        highest = 0
+        tail = False
         for place, name in enumerate(names):
             following = first_seq_of(names[place + 1]) if place + 1 < len(names) else None
             if following is not None and following <= after + 1:
                 continue
             try:
                 for piece in read_segment(self._storage, self.directory, name):
+                    self.damaged += tail
+                    tail = isinstance(piece, Bad)
                     if isinstance(piece, Bad):
-                        # At the very end it may be a line that is being written now.
-                        self.damaged += following is not None or piece.why != "cut off"
-                    elif piece.seq > after and piece.seq not in seen:
+                        continue
+                    highest = max(highest, piece.seq)
+                    if piece.seq > after and piece.seq not in seen:
                         seen.add(piece.seq)
                         yield piece
             except FileNotFoundError:
                 continue  # purged a moment ago, or missing, which verify tells
             except OSError:
                 self.damaged += 1
+        # At the very end it may be a line that is being written now, unless it was acknowledged before we came.
+        self.damaged += tail and (head is None or head.seq > highest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -804,6 +811,7 @@ class Report:
     recorded: frozenset[str] = field(default_factory=frozenset)
     torn_bytes: int = 0
     unproved: int = 0
+    head: Head | None = None
 
     @property
     def intact(self) -> bool:
@@ -840,8 +848,18 @@ def verify(
     together by its own chain, and ``unproved`` counts the records. *anchor* is what a receiver was told once: number
     and chain value of a record that must be there, or must have been purged on the record.
     """
-    reader = JournalReader(directory, storage=storage)
     use = storage or Storage()
+    report = _verify(directory, key, anchor, use)
+    for _ in range(4):
+        # Somebody may have purged while it was read: what is broken then is looked at again.
+        if report.intact or _peek_head(use, os.fsdecode(directory)).head == report.head:
+            break
+        report = _verify(directory, key, anchor, use)
+    return report
+
+
+def _verify(directory: Path, key: bytes | None, anchor: tuple[int, str] | None, use: Storage) -> Report:
+    reader = JournalReader(directory, storage=use)
     # The head first: what is written meanwhile is then more than the head says, never less.
     stored = _peek_head(use, reader.directory)
     head = stored.head
@@ -861,7 +879,7 @@ def verify(
                     anchored = line.mac
         except OSError as problem:
             chain.breaks.append(Break("unreadable", f"cannot be read: {problem.strerror or problem}", name))
-    chain.finish(head, stored.key)
+    chain.finish(head, stored.key, _peek_head(use, reader.directory).head)
     chain.breaks.extend(Break("head", text) for text in stored.wrong)
     if key is not None and not chain.keyed:
         chain.breaks.append(Break("key-lost", "a key was given, but the journal's last records were made without one"))
@@ -871,7 +889,7 @@ def verify(
     return Report(
         journal or chain.journal, chain.count, last.seq if last else 0, last.mac if last else ZERO_CHAIN,
         tuple(chain.breaks), frozenset(chain.recorded), chain.torn.length_bytes if chain.torn else 0,
-        chain.unproved_count,
+        chain.unproved_count, head,
     )  # fmt: skip
 
 

@@ -443,25 +443,30 @@ class Recorder:
     # Other records
 
     def withdraw(self, trusted: Callable[[Mapping[str, bytes]], bool]) -> int:
-        """Withdraws alerts that still wait and whose digests are trusted by now; how many subjects that were."""
+        """Withdraws alerts that still wait and whose digests are trusted by now; how many subjects that were.
+
+        Where the journal has no room for that, they stay: better an alert too many.
+        """
         with self._mutex:
             done = self._delivered()
             count = 0
             for key, known in list(self._subjects.items()):
                 if known.withdrawn or (known.last_seq <= done and not known.waiting):
                     continue
-                if trusted({kind: bytes.fromhex(digest) for kind, digest in known.digests.items()}):
-                    self._append(
-                        "withdraw",
-                        {
-                            "time": utc(self.environment.wall_ns()), "subject": key, "of": known.id,
-                            "digests": known.digests, "test": known.test, "reason": "a trusted set lists it",
-                            **self._host(),
-                        },
-                    )  # fmt: skip
-                    known.withdrawn = True
-                    known.waiting, known.waiting_paths = 0, []
-                    count += 1
+                if not trusted({kind: bytes.fromhex(digest) for kind, digest in known.digests.items()}):
+                    continue
+                body = {
+                    "time": utc(self.environment.wall_ns()), "subject": key, "of": known.id, "digests": known.digests,
+                    "test": known.test, "reason": "a trusted set lists it", **self._host(),
+                }  # fmt: skip
+                try:
+                    self._append("withdraw", body)
+                except JournalError as problem:
+                    self._tell("journal-full", str(problem))
+                    break
+                known.withdrawn = True
+                known.waiting, known.waiting_paths = 0, []
+                count += 1
             return count
 
     def heartbeat_due(self) -> bool:

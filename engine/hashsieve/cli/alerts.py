@@ -269,18 +269,16 @@ def export_command(
 
 
 def _signer(source: str) -> Any:
-    """Signs with an Ed25519 key of 32 bytes (hex or raw)."""
-    from ..alerts.secrets import key_of, read_secret
+    """Signs with an Ed25519 key as ``hashsieve keygen sign`` makes it."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    seed = key_of(read_secret(source))
-    if len(seed) != 32:
-        raise UsageError(f"{shown(source)}: a sign key has 32 bytes, not {len(seed)}")
+    from ..hashset.keys import KeyKind, secret_of
+
+    with secret_of(source, KeyKind.SIGN) as seed:
+        key = Ed25519PrivateKey.from_private_bytes(bytes(seed))
 
     def sign(data: bytes) -> dict[str, str]:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-        key = Ed25519PrivateKey.from_private_bytes(seed)
         public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         return {"algorithm": "ed25519", "public_key": public.hex(), "value": key.sign(data).hex()}
 
