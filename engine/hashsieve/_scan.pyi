@@ -260,8 +260,8 @@ class Remote:
     waits, the child is killed, and this and every later call is an ``OSError`` with errno ``over``. Nothing ever waits
     for the child. *os*: the table that the child calls; it must be safe in a forked child (no GIL).
 
-    ``OSError`` with the note ``operation: fork`` when no child could be made. Belongs to one thread, which is to live as
-    long as it: Linux ends the child with that thread.
+    ``OSError`` with the note ``operation: fork`` when no child could be made. Belongs to one thread, which is to live
+    as long as it does: Linux ends the child with that thread.
     """
 
     over: int
