@@ -5,7 +5,7 @@ opened under (``.`` and ``..`` included, the whole path for roots).
 """
 
 from collections.abc import Callable
-from typing import Literal, final
+from typing import Literal, Self, final
 
 OPERATIONS: tuple[str, ...]
 
@@ -88,5 +88,5 @@ class Stalls:
     """How often each rule was met, in all children."""
     def __new__(cls) -> Self: ...
     def add(self, operation: str, name: bytes = b"", seconds: float = 600, times: int = -1) -> None:
-        """*operation*: open, stat, pread or list. An empty *name*: all of them. *seconds* below 0: the child dies there.
-        *times*: only the first calls."""
+        """*operation*: open, stat, pread or list. An empty *name*: all of them. *seconds* below 0: the child dies
+        there. *times*: only the first calls."""
