@@ -375,6 +375,8 @@ int64_t hs_remote_child(const hs_remote *r) { return r->child; }
 void hs_remote_free(hs_remote *r) {
     if (r == NULL) return;
     (void)lose(r, HS_REMOTE_ENDED);
+    /* A child that is in no call is gone in a moment. One that is stuck stays behind, for this process to end over. */
+    for (int i = 0; i < 20 && !hs_remote_reap(r); i++) (void)poll(NULL, 0, 1);
     free(r);
 }
 

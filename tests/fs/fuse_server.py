@@ -1,9 +1,9 @@
 """A small FUSE file system on /dev/fuse for tests, as a process: ``fuse_server.py MOUNT_POINT``.
 
-The description comes by standard input, in JSON: ``tree`` (a dict is a directory, a string a file), ``silent`` (pairs of
-an operation and a name that are taken and never answered; operations: lookup, getattr, open, read, opendir, readdir),
-``delay_seconds`` for every answer, ``numbers`` (inode numbers by name) and ``types`` (what the listing says of a name: 4 a
-directory, 8 a file). Prints a line when it is mounted; the mount dies with the process.
+The description comes by standard input, in JSON: ``tree`` (a dict is a directory, a string a file), ``silent`` (pairs
+of an operation and a name that are taken and never answered; operations: lookup, getattr, open, read, opendir,
+readdir), ``delay_seconds`` for every answer, ``numbers`` (inode numbers by name) and ``types`` (what the listing says
+of a name: 4 a directory, 8 a file). Prints a line when it is mounted; the mount dies with the process.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ tried once more when all others are done; what does not answer then is ``not_exa
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -164,8 +165,8 @@ class Apart(Generic[T]):
     *examine* examines a name: it is handed a function that gives the directory's handle, the name, the path and a
     function to call between system calls, and answers None for a directory. *counts*: does this result stand, even
     though the child was lost just then? *is_apart* says whether a mount with this reason not to be entered is read
-    apart. What comes out goes into *results* as ``(Root, Told)`` pairs; an exception that nobody foresaw is put there
-    too. *stop* and :meth:`end` end it within a step of the waiting.
+    apart. What comes out goes into *results*, each with its Root; an exception that nobody foresaw is put there too, and
+    None when the thread ends. *stop* and :meth:`end` end it within a step of the waiting.
     """
 
     def __init__(
@@ -200,7 +201,7 @@ class Apart(Generic[T]):
         self._lost_in_a_row = 0
         self._given: str | None = None
         self._abandoned = False
-        self._thread: threading.Thread | None = None
+        self._running = False
 
     # ---- in the caller's thread ------------------------------------------------------------------------------------
 
@@ -212,19 +213,19 @@ class Apart(Generic[T]):
     def go_on(self) -> bool:
         """Sees to it that every root is read; False once nothing more can come. Raises like :meth:`add`."""
         if not self.busy and self._roots and not self._end.is_set():
-            thread = threading.Thread(target=self._run, name="hashsieve-apart", daemon=True)
+            self._running = True
             try:
-                thread.start()
+                threading.Thread(target=self._run, name="hashsieve-apart", daemon=True).start()
             except BaseException:
+                self._running = False
                 self._roots.pop()
                 raise
-            self._thread = thread
         return self.busy
 
     @property
     def busy(self) -> bool:
-        """Is its thread running?"""
-        return self._thread is not None and self._thread.is_alive()
+        """May its thread have anything to tell still?"""
+        return self._running
 
     def end(self) -> None:
         """No more work is taken up."""
@@ -253,6 +254,9 @@ class Apart(Generic[T]):
                 if remote is not None:
                     let_go(self.point, remote)
             self._lister = self._reader = None
+            self._running = False
+            with contextlib.suppress(Full):
+                self._results.put_nowait((root, None))  # wakes whoever waits
 
     def _put(self, root: Root, told: object) -> None:
         while not self._abandoned:

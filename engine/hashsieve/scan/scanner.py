@@ -129,8 +129,8 @@ class Scanner:
     ones. *only*: ``"media"`` leaves out files that do not start like an image, a video or a container of them;
     *max_size_bytes* leaves out larger files; both are ``not_examined: by-rule:...``. *kernels* demands digest kernels
     by kind, else ``HASHSIEVE_KERNEL`` does (:mod:`hashsieve.scan.kernels`). *network*: enters network mounts too,
-    which are otherwise left out and reported. They and FUSE mounts are read last, by threads of their own; a call into
-    one that has not come back after *patience_seconds* is given up. *undecided_limit_count*: names that are remembered
+    which are otherwise left out and reported. They and FUSE mounts are read last, by child processes; a call into one
+    that has not come back after *patience_seconds* is given up. *undecided_limit_count*: names that are remembered
     where a damaged set could not decide. *on_event* receives HealthEvents, from whichever thread notices. *os_table*: a
     capsule with another table of system calls (tests); *mounts*: another mount table (tests).
 
@@ -813,8 +813,7 @@ class _Run:
             self._seen(name(told.path))
         elif isinstance(told, _scan.WalkItem):
             yield from self._walked(told.event, told.detail, told.errno, told.path, name(told.path))
-        else:
-            assert isinstance(told, BaseException)
+        elif isinstance(told, BaseException):
             raise told
 
     def _seen(self, path: bytes) -> None:
