@@ -249,12 +249,14 @@ class Apart(Generic[T]):
         except BaseException as problem:
             self._put(root, problem)
         finally:
-            self._at = None
-            for remote in (self._lister, self._reader):
-                if remote is not None:
-                    let_go(self.point, remote)
-            self._lister = self._reader = None
-            self._running = False
+            try:
+                self._at = None
+                for remote in (self._lister, self._reader):
+                    if remote is not None:
+                        let_go(self.point, remote)
+            finally:
+                self._lister = self._reader = None
+                self._running = False
             with contextlib.suppress(Full):
                 self._results.put_nowait((root, None))  # wakes whoever waits
 
