@@ -165,7 +165,7 @@ class Apart(Generic[T]):
     *examine* examines a name: it is handed a function that gives the directory's handle, the name, the path and a
     function to call between system calls, and answers None for a directory. *counts*: does this result stand, even
     though the child was lost just then? *is_apart* says whether a mount with this reason not to be entered is read
-    apart. What comes out goes into *results*, each with its Root; an exception that nobody foresaw is put there too, and
+    apart. What comes out goes into *results*, each with its Root; an unforeseen exception is put there too, and
     None when the thread ends. *stop* and :meth:`end` end it within a step of the waiting.
     """
 
