@@ -57,6 +57,7 @@ CORE = {
     "_scan": [
         "hs_cpu",
         "hs_os",
+        "hs_remote",
         "hs_walk",
         *KERNELS,
         "hs_hmac",
@@ -89,6 +90,9 @@ class build_ext_for_compiler(build_ext):  # noqa: N801
                         "-fno-omit-frame-pointer",
                     ]
                     extension.extra_link_args += ["-fsanitize=address,undefined"]
+                if sys.platform.startswith("linux"):
+                    # A forked child that makes system calls (hs_remote) must find every function bound already.
+                    extension.extra_link_args += ["-Wl,-z,now"]
             extension.extra_compile_args += flags
         super().build_extensions()
 

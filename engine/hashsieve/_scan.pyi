@@ -242,6 +242,42 @@ class Walker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+# ---- calls made elsewhere ----------------------------------------------------------------------------------------
+
+NO_ANSWER: Final[int]
+"""``errno`` and ``Remote.over``: a call took longer than the patience. No system uses these three numbers."""
+ENDED: Final[int]
+"""A stop flag was set, or ``end()`` called."""
+BROKEN: Final[int]
+"""The child is gone, or this is another process than the one that made the Remote."""
+
+@final
+class Remote:
+    """A child process that makes system calls, so that one which never comes back holds up the child and nothing else.
+
+    ``capsule`` is the table of its system calls: a Walker, an OpenFile or ``stat_root`` made with ``os=capsule`` works
+    through it. Once a call has not come back within *patience_seconds*, or one of at most two *stops* is set while one
+    waits, the child is killed, and this and every later call is an ``OSError`` with errno ``over``. Nothing ever waits
+    for the child. *os*: the table that the child calls; it must be safe in a forked child (no GIL).
+
+    ``OSError`` with the note ``operation: fork`` when no child could be made. Belongs to one thread, which is to live
+    as long as it does: Linux ends the child with that thread.
+    """
+
+    over: int
+    """0 while it works, else NO_ANSWER, ENDED or BROKEN."""
+    child_pid: int
+    """0: none any more."""
+    capsule: object
+    def __new__(cls, *, patience_seconds: float, stops: Iterable[StopFlag] = (), os: object = None) -> Self: ...
+    def readlink(self, path: StrOrBytesPath) -> bytes: ...
+    def open_directory(self, path: StrOrBytesPath) -> Directory:
+        """A handle for an absolute path none of whose parts is a link; names can be looked up in it, not listed."""
+    def end(self) -> None:
+        """Kills the child and gives back the descriptor and the memory. Does not wait."""
+    def reap(self) -> bool:
+        """Is there no child any more? Collects it, and does not wait."""
+
 # ---- kernels and lanes -------------------------------------------------------------------------------------------
 
 class KernelInfo(TypedDict):

@@ -17,7 +17,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetPointer, PyCapsule_New, PyCapsule_SetContext
 from cpython.pythread cimport (
     NOWAIT_LOCK,
     WAIT_LOCK,
@@ -27,6 +27,7 @@ from cpython.pythread cimport (
     PyThread_release_lock,
     PyThread_type_lock,
 )
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOMEM, ENOSYS, EPERM
 from libc.string cimport memchr, memset
 
@@ -937,6 +938,90 @@ cdef class Sizes:
 
     def __contains__(self, uint64_t size):
         return hs_sizes_have(&self._sizes, size) != 0
+
+
+# ------------------------------------------------------------------------------------------------ calls made elsewhere
+
+NO_ANSWER, ENDED, BROKEN = HS_REMOTE_NO_ANSWER, HS_REMOTE_ENDED, HS_REMOTE_BROKEN
+
+
+cdef void _drop_remote(object capsule) noexcept:
+    Py_DECREF(<Remote>PyCapsule_GetContext(capsule))
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Remote:
+    cdef hs_remote *_remote
+    cdef object _inner
+    cdef tuple _stops
+
+    def __cinit__(self, *, double patience_seconds, stops=(), os=None):
+        cdef const volatile uint32_t *words[HS_REMOTE_STOPS]
+        cdef const hs_os *table = _table(os)
+        cdef size_t count = 0
+        cdef int status
+        cdef int64_t patience_ns = <int64_t>(patience_seconds * 1e9)
+        self._inner, self._stops = os, tuple(stops)
+        if len(self._stops) > HS_REMOTE_STOPS:
+            raise UsageError(f"at most {HS_REMOTE_STOPS} stop flags, not {len(self._stops)}")
+        for flag in self._stops:
+            words[count] = &(<StopFlag?>flag)._word
+            count += 1
+        with nogil:
+            status = hs_remote_new(&self._remote, table, patience_ns, words, count)
+        if status < 0:
+            raise _failure(status, None, "fork")
+
+    def __dealloc__(self):
+        hs_remote_free(self._remote)
+
+    @property
+    def capsule(self):
+        capsule = PyCapsule_New(<void *>hs_remote_table(self._remote), HS_OS_CAPSULE, _drop_remote)
+        PyCapsule_SetContext(capsule, <void *>self)
+        Py_INCREF(self)  # until _drop_remote
+        return capsule
+
+    @property
+    def over(self):
+        return hs_remote_state(self._remote)
+
+    @property
+    def child_pid(self):
+        return hs_remote_child(self._remote)
+
+    def readlink(self, path):
+        cdef bytes raw = _path_of(path)
+        cdef const char *text = PyBytes_AsString(raw)
+        cdef char target[4096]
+        cdef int64_t got
+        with nogil:
+            got = hs_remote_readlink(self._remote, text, target, sizeof(target))
+        if got < 0:
+            raise _failure(got, raw, "readlink")
+        return PyBytes_FromStringAndSize(target, <Py_ssize_t>got)
+
+    def open_directory(self, path):
+        cdef bytes raw = _absolute(path)
+        cdef const char *text = PyBytes_AsString(raw)
+        cdef int fd
+        with nogil:
+            fd = hs_remote_open_dir(self._remote, text)
+        if fd < 0:
+            raise _failure(fd, raw, "open")
+        cdef Directory directory = Directory.__new__(Directory)
+        directory.path = raw
+        directory._table, directory._capsule = hs_remote_table(self._remote), self.capsule
+        directory._owned, directory._fd = True, fd
+        return directory
+
+    def end(self):
+        with nogil:
+            hs_remote_end(self._remote)
+
+    def reap(self):
+        return hs_remote_reap(self._remote) != 0
 
 
 SNIFF_BYTES = HS_SNIFF_BYTES

@@ -40,6 +40,23 @@ cdef extern from "hs_os.h" nogil:
     void *hs_os_map_secret(size_t length) noexcept
     void hs_os_unmap_secret(void *memory, size_t length) noexcept
 
+# ---------------------------------------------------------------- hs_remote.h: system calls made by a child
+cdef extern from "hs_remote.h" nogil:
+    ctypedef struct hs_remote:
+        pass
+    enum:
+        HS_REMOTE_NO_ANSWER, HS_REMOTE_ENDED, HS_REMOTE_BROKEN, HS_REMOTE_STOPS
+    int hs_remote_new(hs_remote **out, const hs_os *os, int64_t patience_ns, const volatile uint32_t *const *stops,
+                      size_t stop_count) noexcept
+    const hs_os *hs_remote_table(const hs_remote *remote) noexcept
+    int hs_remote_state(const hs_remote *remote) noexcept
+    int64_t hs_remote_child(const hs_remote *remote) noexcept
+    int64_t hs_remote_readlink(hs_remote *remote, const char *path, char *target, size_t length) noexcept
+    int hs_remote_open_dir(hs_remote *remote, const char *path) noexcept
+    void hs_remote_end(hs_remote *remote) noexcept
+    int hs_remote_reap(hs_remote *remote) noexcept
+    void hs_remote_free(hs_remote *remote) noexcept
+
 # ---------------------------------------------------------------- hs_walk.h: directory trees by handle
 cdef extern from "hs_walk.h" nogil:
     ctypedef struct hs_visited:

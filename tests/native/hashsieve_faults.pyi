@@ -5,7 +5,7 @@ opened under (``.`` and ``..`` included, the whole path for roots).
 """
 
 from collections.abc import Callable
-from typing import Literal, final
+from typing import Literal, Self, final
 
 OPERATIONS: tuple[str, ...]
 
@@ -87,3 +87,17 @@ class Faults:
     def open_count(self) -> int: ...
     @property
     def open_most_count(self) -> int: ...
+
+class Stalls:
+    """A system in which calls about some names take long, but only in the child processes of the one that made it.
+
+    Its calls need no GIL, so that a forked child can make them.
+    """
+
+    capsule: object
+    seen: list[int]
+    """How often each rule was met, in all children."""
+    def __new__(cls) -> Self: ...
+    def add(self, operation: str, name: bytes = b"", seconds: float = 600, times: int = -1) -> None:
+        """*operation*: open, stat, pread or list. An empty *name*: all of them. *seconds* below 0: the child dies
+        there. *times*: only the first calls."""

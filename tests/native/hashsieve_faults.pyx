@@ -402,3 +402,136 @@ cdef int fault_set_noatime(void *ctx, int fd) noexcept with gil:
 
 cdef int64_t fault_effective_uid(void *ctx) noexcept with gil:
     return core.hs_os_libc.effective_uid(NULL)
+
+
+# ---- a system in which calls about some names wait for ever, in the child processes of the one that made it ----------
+
+cdef extern from *:
+    """
+    #if defined(__linux__)
+    #include <stdlib.h>
+    #include <sys/mman.h>
+    #include <unistd.h>
+    #include <time.h>
+    static void *stall_shared(void) {
+        void *memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        return memory == MAP_FAILED ? NULL : memory;
+    }
+    static void stall_sleep(int64_t ns) {
+        struct timespec t = {ns / 1000000000, ns % 1000000000};
+        nanosleep(&t, NULL);
+    }
+    static void stall_die(void) { _exit(1); }
+    #else
+    static void *stall_shared(void) { return NULL; }
+    static void stall_sleep(int64_t ns) { (void)ns; }
+    static void stall_die(void) {}
+    #endif
+    """
+    int64_t *stall_shared() nogil
+    void stall_sleep(int64_t ns) nogil
+    void stall_die() nogil
+
+cdef struct stall:
+    int operation
+    int64_t ns
+    int64_t times
+    char name[NAME_BYTES]
+
+cdef struct stalls:
+    int64_t owner
+    int count
+    int64_t *seen  # shared with the children: one number for each rule
+    stall rules[RULE_LIMIT]
+    char fd_names[256][NAME_BYTES]
+
+
+cdef void stall_for(stalls *s, int operation, const char *name) noexcept nogil:
+    cdef int i
+    cdef int64_t seen
+    if core.hs_os_pid() == s.owner:
+        return
+    for i in range(s.count):
+        if s.rules[i].operation == operation and (s.rules[i].name[0] == 0 or strcmp(s.rules[i].name, name) == 0):
+            seen = s.seen[i]
+            s.seen[i] = seen + 1
+            if s.rules[i].times >= 0 and seen >= s.rules[i].times:
+                continue
+            if s.rules[i].ns < 0:
+                stall_die()
+            stall_sleep(s.rules[i].ns)
+
+
+cdef int stall_openat(void *ctx, int dirfd, const char *name, int how) noexcept nogil:
+    cdef stalls *s = <stalls *>ctx
+    stall_for(s, OPEN, name)
+    cdef int fd = core.hs_os_libc.openat(NULL, dirfd, name, how)
+    if 0 <= fd < 256:
+        strncpy(s.fd_names[fd], name, NAME_BYTES - 1)
+    return fd
+
+
+cdef int stall_statx(void *ctx, int dirfd, const char *name, core.hs_stat *out) noexcept nogil:
+    cdef stalls *s = <stalls *>ctx
+    if name != NULL:
+        stall_for(s, STAT, name)
+    return core.hs_os_libc.statx(NULL, dirfd, name, out)
+
+
+cdef int64_t stall_pread(void *ctx, int fd, void *buffer, size_t length, uint64_t offset) noexcept nogil:
+    cdef stalls *s = <stalls *>ctx
+    if 0 <= fd < 256:
+        stall_for(s, PREAD, s.fd_names[fd])
+    return core.hs_os_libc.pread(NULL, fd, buffer, length, offset)
+
+
+cdef int64_t stall_getdents(void *ctx, int fd, void *buffer, size_t length) noexcept nogil:
+    cdef stalls *s = <stalls *>ctx
+    if 0 <= fd < 256:
+        stall_for(s, LIST, s.fd_names[fd])
+    return core.hs_os_libc.getdents(NULL, fd, buffer, length)
+
+
+cdef class Stalls:
+    cdef core.hs_os table
+    cdef stalls state
+
+    def __cinit__(self):
+        self.table = core.hs_os_libc
+        self.table.ctx = <void *>&self.state
+        self.table.openat = stall_openat
+        self.table.statx = stall_statx
+        self.table.pread = stall_pread
+        self.table.getdents = stall_getdents
+        self.table.pread_uncached = NULL
+        self.state.owner = core.hs_os_pid()
+        self.state.seen = stall_shared()
+        if self.state.seen == NULL:
+            raise MemoryError
+
+    @property
+    def capsule(self):
+        capsule = PyCapsule_New(&self.table, core.HS_OS_CAPSULE, drop_stalls)
+        PyCapsule_SetContext(capsule, <void *>self)
+        Py_INCREF(self)  # until drop_stalls
+        return capsule
+
+    def add(self, str operation, bytes name=b"", double seconds=600, int64_t times=-1):
+        """*seconds* below 0: the child dies there."""
+        if self.state.count == RULE_LIMIT:
+            raise ValueError("too many rules")
+        cdef stall *rule = &self.state.rules[self.state.count]
+        rule.operation = OPERATIONS.index(operation)
+        rule.ns = <int64_t>(seconds * 1e9)
+        rule.times = times
+        strncpy(rule.name, name, NAME_BYTES - 1)
+        self.state.count += 1
+
+    @property
+    def seen(self):
+        """How often each rule was met."""
+        return [self.state.seen[i] for i in range(self.state.count)]
+
+
+cdef void drop_stalls(object capsule) noexcept:
+    Py_DECREF(<Stalls>PyCapsule_GetContext(capsule))

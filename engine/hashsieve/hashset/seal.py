@@ -19,7 +19,7 @@ from ..errors import SetDamagedError, SetFormatError, UsageError, shown
 from ..model import DigestKind
 from .keys import KeyKind, KeySource, secret_of
 
-__all__ = ["SealKey", "SealedPart", "Sealer", "seal_keys_of"]
+__all__ = ["SealKey", "SealedPart", "Sealer", "options_with_keys", "seal_keys_of"]
 
 CHUNK_BYTES = 65536
 TAG_BYTES = 16
@@ -145,6 +145,14 @@ def seal_keys_of(
             each.close()
         raise
     return keys, made
+
+
+def options_with_keys(open_options: dict[str, Any]) -> dict[str, Any]:
+    """Options of ``HashSet.open`` with every key source read: for whoever opens more than once, since what a descriptor
+    holds can be read only once. The keys that were made here are wiped when nobody holds them any more.
+    """
+    keys, _ = seal_keys_of(open_options.get("seal_key"))
+    return open_options | {"seal_key": keys} if keys else open_options
 
 
 class SealedPart:

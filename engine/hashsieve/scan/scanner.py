@@ -30,7 +30,8 @@ from ..hashset.follow import FollowedSet
 from ..hashset.hashset import HashSet
 from ..model import DigestKind, FileIdentity, HealthEvent, Match, Outcome, OutcomeKind, Role, Summary
 from ..platform.mounts import FUSE, NETWORK, PSEUDO, MountTable
-from .apart import PATIENCE_SECONDS, Apart, ApartFile, Unanswered
+from . import apart
+from .apart import PATIENCE_SECONDS, Apart
 from .kernels import demanded_kernels
 from .known import Known, Undecided, UndecidedFile, load_known
 from .plan import costs_ns_per_byte
@@ -38,7 +39,7 @@ from .reading import BUFFER_BYTES, ReadResult, hashers, read_digests
 from .verdict import Hit, Ruling, Verdict, judge, kinds_to_confirm, look_up
 
 if TYPE_CHECKING:
-    from .._scan import FileStat, OpenFile, Sizes
+    from .._scan import Directory, FileStat, OpenFile, Sizes
 
 __all__ = ["Counters", "Scanner"]
 
@@ -47,6 +48,7 @@ KnownSet = HashSet | FollowedSet
 _READS = 3  # a file whose signature moved in so many reads is `changed`
 _IDENTITY_LIMIT_COUNT = 1_000_000  # hard-linked identities remembered; beyond it links are read again
 _DESCRIPTOR_PATIENCE_SECONDS = 60.0
+_TABLE_SECONDS = 2.0  # so old may a mount table be by which single files are examined
 _STRETCH_SECONDS = 0.05  # of native work between two looks at signals and counters
 _REASONS = {
     _scan.CLOUD_ONLY: "cloud-only",
@@ -128,8 +130,8 @@ class Scanner:
     ones. *only*: ``"media"`` leaves out files that do not start like an image, a video or a container of them;
     *max_size_bytes* leaves out larger files; both are ``not_examined: by-rule:...``. *kernels* demands digest kernels
     by kind, else ``HASHSIEVE_KERNEL`` does (:mod:`hashsieve.scan.kernels`). *network*: enters network mounts too,
-    which are otherwise left out and reported. They and FUSE mounts are read last, by threads of their own; a call into
-    one that has not come back after *patience_seconds* is given up. *undecided_limit_count*: names that are remembered
+    which are otherwise left out and reported. They and FUSE mounts are read last, by child processes; a call into one
+    that has not come back after *patience_seconds* is given up. *undecided_limit_count*: names that are remembered
     where a damaged set could not decide. *on_event* receives HealthEvents, from whichever thread notices. *os_table*: a
     capsule with another table of system calls (tests); *mounts*: another mount table (tests).
 
@@ -170,6 +172,9 @@ class Scanner:
         self._on_event = on_event
         self._os = os_table
         self._mounts = mounts
+        self._table: MountTable | None = None  # as examine read it last
+        self._table_read = 0.0
+        self._any_apart = mounts is not None and _any_apart(mounts)
         self._policy = _scan.OpenPolicy()
         self._stop = _scan.StopFlag()
         self._closed = False
@@ -308,6 +313,8 @@ class Scanner:
         """Examines one file by path; a link is not followed. Never raises for what the file system answers."""
         self._check_usable()
         raw = os.fsencode(path)
+        if (point := self._apart_point(raw)) is not None:
+            return self._name(raw, self._examine_path_apart(raw, point))
         try:
             # Asked by name first: opening alone would download a placeholder, or let go a writer that waits at a FIFO.
             facts = _scan.stat_root(raw, os=self._os)
@@ -471,22 +478,81 @@ class Scanner:
                 return _Examined(OutcomeKind.NOT_EXAMINED, _REASONS[_scan.NOT_MEDIA], stat=facts, bytes_read=got)
         return None
 
-    def _examine_apart(self, known: Known, listed: ApartFile, between: Callable[[], None]) -> _Examined:
-        """Examines a file of a mount that may never answer, in a thread of that mount's own."""
+    def _examine_apart(
+        self, known: Known, directory: Callable[[], Directory], name: bytes, between: Callable[[], None]
+    ) -> _Examined | None:
+        """Examines a name on a mount that may never answer, through a child process. None: it is a directory."""
         self._local.between = between
-        at, name, policy = listed.directory, listed.name, self._policy
+        operation = "open"
         try:
-            facts = _scan.stat_root(name, os=self._os) if at is None else at.stat(name)
-            between()
+            at = directory()
+            operation = "stat"
+            facts = at.stat(name)
         except OSError as problem:
-            return _from_problem("stat", problem)
+            if operation == "open" and problem.errno in (errno.ENOTDIR, errno.ELOOP):
+                return _Examined(OutcomeKind.GONE)  # what was a directory when it was listed is none any more
+            return _from_problem(operation, problem)
+        if facts.is_directory():
+            return None
         if (refused := _not_to_open(facts)) is not None:
             return refused
-        if at is None:
-            return self._examine_opened(
-                lambda: _scan.open_path(name, policy=policy, stat=facts, os=self._os), gated=known
-            )
-        return self._examine_opened(lambda: at.open_file(name, policy, facts), gated=known)
+        return self._examine_opened(lambda: at.open_file(name, self._policy, facts), gated=known)
+
+    def _apart_point(self, path: bytes) -> bytes | None:
+        """The mount point, where *path* lies on a mount that may never answer."""
+        now = time.monotonic()
+        if self._mounts is not None:
+            table = self._mounts
+        elif self._table is not None and now - self._table_read < _TABLE_SECONDS:
+            table = self._table
+        else:
+            table = self._table = MountTable.current()
+            self._table_read = now
+            self._any_apart = _any_apart(table)
+        if not self._any_apart:
+            return None
+        directory, name = os.path.split(path)
+        whole = name in (b"", b".", b"..")
+        try:
+            # Where the way leads, one step at a time and not into such a mount. The last name is not followed.
+            where, reason = table.resolve(os.path.join(os.getcwdb(), path if whole else directory))
+        except OSError:
+            return None  # there is no way, which the open tells
+        if reason is None and not whole:
+            where = os.path.join(where, name)
+            reason = table.reason_at(where)
+        mount = table.of(where)
+        if reason is None or reason.startswith(PSEUDO) or mount is None:
+            return None
+        return mount.mount_point
+
+    def _examine_path_apart(self, path: bytes, point: bytes) -> _Examined:
+        """Examines a file on a mount that may never answer, by a child process of its own."""
+        no_answer = _Examined(OutcomeKind.NOT_EXAMINED, _NO_ANSWER)
+        if apart.no_answer_from(point):
+            return no_answer
+        absolute = os.path.join(os.getcwdb(), path)
+        try:
+            remote = apart.connect(self._patience_seconds, (self._stop,), self._os)
+        except OSError as problem:
+            return _Examined(OutcomeKind.ERROR, _os_reason("fork", problem))
+        capsule = remote.capsule
+        try:
+            try:
+                facts = _scan.stat_root(absolute, os=capsule)
+            except OSError as problem:
+                examined = _from_problem("stat", problem)
+            else:
+                examined = _not_to_open(facts) or self._examine_opened(
+                    lambda: _scan.open_path(absolute, policy=self._policy, stat=facts, os=capsule)
+                )
+            over = remote.over
+        finally:
+            apart.let_go(point, remote)
+        if not over or examined.kind is OutcomeKind.MATCH:
+            return examined
+        self._check_stop()
+        return no_answer if over == _scan.NO_ANSWER else _Examined(OutcomeKind.ERROR, f"open: {apart.HELPER_DIED}")
 
     def _examine_file(
         self, file: OpenFile, before: FileStat, first: FirstRead | None = None, *, known: Known | None = None
@@ -652,6 +718,7 @@ class _Run:
             tuple[bytes, bytes]
         ] = []  # path, and as it is shown: still to be read, by threads of their own
         self.feed: _scan.Feed
+        self.followed: set[tuple[bytes, bytes]] = set()  # links from one such mount into another
 
     def outcomes(self, roots: Sequence[bytes]) -> Generator[Outcome, None, None]:
         """Every outcome of every root, counted before it is yielded."""
@@ -698,55 +765,87 @@ class _Run:
 
     def _read_apart(self) -> Generator[Outcome, None, None]:
         """Everything that was put off, all mounts at once: a dead one costs its patience, not the others' time."""
-        running: list[Generator[Outcome | None, None, None]] = []
+        results: Queue[tuple[apart.Root, object]] = Queue(apart.RESULTS_AHEAD_COUNT)
+        mounts: dict[bytes, Apart[_Examined]] = {}
         try:
-            while self.apart or running:
-                running += [self._apart(path, shown_as) for path, shown_as in self.apart]
-                self.apart.clear()
-                for each in list(running):
-                    for outcome in each:
-                        if outcome is None:
-                            break
-                        yield outcome
-                    else:
-                        running.remove(each)
-                self.scanner._check_stop()
-        finally:
-            for each in running:
-                each.close()
-
-    def _apart(self, path: bytes, shown_as: bytes) -> Generator[Outcome | None, None, None]:
-        rename: list[tuple[bytes, bytes]] = []
-
-        def find(path: bytes) -> _scan.Walker | bytes:
-            real = os.path.realpath(path, strict=True)
-            rename.append((real, shown_as))
-            if not _scan.stat_root(real, os=self.scanner._os).is_directory():
-                return real
-            skip = self.mounts.skips_below(real)
-            return _scan.Walker(real, skip=skip, visited=self.visited, os=self.scanner._os)
-
-        apart: Apart[_Examined] = Apart(
-            path, find, partial(self.scanner._examine_apart, self.known), self.scanner._patience_seconds
-        )
-        told = apart.outcomes()
-        try:
-            for each in told:
-                if each is None:
-                    yield None
-                elif isinstance(each, Unanswered):
-                    name = shown_as if each.whole or not rename else _renamed(each.path, rename[0])
-                    yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, name, _NO_ANSWER), root=each.whole)
-                elif isinstance(each, tuple):
-                    yield from self._named(_renamed(each[0].path, rename[0]), each[1])
+            while True:
+                yield from self._hand_out(mounts, results)
+                busy = [each.go_on() for each in mounts.values()]
+                try:
+                    root, told = results.get(timeout=_STRETCH_SECONDS) if any(busy) else results.get_nowait()
+                except Empty:
+                    if not any(busy) and not self.apart:
+                        return
                 else:
-                    yield from self._walked(
-                        each.event, each.detail, each.errno, each.path, _renamed(each.path, rename[0])
-                    )
-        except OSError as problem:
-            yield self._problem(shown_as, _os_reason("open", problem))
+                    yield from self._told_apart(root, told)
+                self.scanner._check_stop()
+        except StoppedError:
+            # A listed digest that was computed is a match, whoever asked to stop.
+            for root, told in apart.finish(list(mounts.values()), results):
+                yield from self._told_apart(root, told)
+            raise
         finally:
-            told.close()
+            # A forked child has none of the threads, and the lock of the queue may be held for ever.
+            if os.getpid() == self.scanner._pid:
+                for _ in apart.finish(list(mounts.values()), results):
+                    pass
+
+    def _hand_out(
+        self, mounts: dict[bytes, Apart[_Examined]], results: Queue[tuple[apart.Root, object]]
+    ) -> Generator[Outcome, None, None]:
+        """Gives every path that was put off to the thread of its mount."""
+        while self.apart:
+            path, shown_as = self.apart.pop(0)
+            point, path = self._point_of(path)
+            scanner = self.scanner
+            if point not in mounts:
+                mounts[point] = Apart(
+                    point, self.mounts, partial(scanner._examine_apart, self.known), _is_match, self._is_apart, results,
+                    stop=scanner._stop, patience_seconds=scanner._patience_seconds, os_table=scanner._os,
+                )  # fmt: skip
+            try:
+                mounts[point].add(apart.Root(path, shown_as))
+            except (RuntimeError, MemoryError, OSError) as problem:
+                yield self._problem(shown_as, f"open: no thread can be started for this mount: {problem}")
+
+    def _point_of(self, path: bytes) -> tuple[bytes, bytes]:
+        """The mount point that *path* leads to, and the path, as far as this is known without touching the mount."""
+        try:
+            real, _ = self.mounts.resolve(path)
+        except OSError:
+            real = path
+        mount = self.mounts.of(real)
+        return (mount.mount_point if mount is not None else b"/"), path
+
+    def _told_apart(self, root: apart.Root, told: object) -> Generator[Outcome, None, None]:
+        """What came from the thread of a mount."""
+
+        def name(path: bytes | None) -> bytes:
+            if path is None or root.real is None:
+                return root.shown
+            return _renamed(path, (root.real, root.shown))
+
+        if isinstance(told, apart.Examined):
+            yield from self._named(name(told.path), told.result)
+        elif isinstance(told, apart.Left):
+            yield self._count(Outcome(OutcomeKind.NOT_EXAMINED, name(told.path), told.reason), root=told.whole)
+        elif isinstance(told, apart.Failed):
+            yield self._problem(name(told.path), told.reason)
+        elif isinstance(told, apart.Elsewhere):
+            if (told.path, root.shown) in self.followed:
+                yield self._problem(root.shown, f"open: ELOOP {os.strerror(errno.ELOOP)}")
+                return
+            self.followed.add((told.path, root.shown))
+            self.apart.append((told.path, root.shown))
+        elif isinstance(told, apart.Seen):
+            self._seen(name(told.path))
+        elif isinstance(told, _scan.WalkItem):
+            yield from self._walked(told.event, told.detail, told.errno, told.path, name(told.path))
+        elif isinstance(told, BaseException):
+            raise told
+
+    def _seen(self, path: bytes) -> None:
+        self.scanner._event(f"visited:{path!r}", "already-visited", f"{shown(path)}: was entered by another way")
 
     # ---- the pipeline --------------------------------------------------------------------------------------------
 
@@ -1023,6 +1122,16 @@ class _Run:
 
     def _problem(self, path: bytes, reason: str) -> Outcome:
         return self._count(Outcome(OutcomeKind.ERROR, path, reason))
+
+
+def _is_match(examined: _Examined) -> bool:
+    return examined.kind is OutcomeKind.MATCH
+
+
+def _any_apart(table: MountTable) -> bool:
+    """Is there a mount that may never answer?"""
+    reasons = (table.reason_at(point) for point in table.by_point)
+    return any(reason is not None and not reason.startswith(PSEUDO) for reason in reasons)
 
 
 def _not_to_open(facts: FileStat) -> _Examined | None:
