@@ -1,12 +1,14 @@
 """Roots: every path that was named is accounted for, and none is touched that need not be."""
 
+import errno
 import os
 import threading
 import time
 
 import pytest
 
-from hashsieve import Scanner
+from hashsieve import HashSet, Scanner
+from hashsieve.platform.mounts import Mount, MountTable
 from helpers import mounts, scan
 
 BAD = b"listed content\n"
@@ -217,10 +219,83 @@ def test_what_is_stored_inside_a_kernel_interface_is_scanned_too(known, tmp_path
         found = scan(scanner, tmp_path)
         assert found.paths("match") == [bytes(tmp_path / "dev/shm/sub/x")]
         assert found.reason(tmp_path / "dev") == "pseudo-filesystem:sysfs"
-        assert found.summary.incomplete == 0
+        # The share inside it is left out like any other, and told.
+        assert found.reason(tmp_path / "dev/net") == "network-mount:nfs"
+        assert found.summary.incomplete == 1
         # Named as a root, an interface was not examined as asked for; what is stored in it can be named.
         assert scan(scanner, tmp_path / "dev").summary.incomplete == 1
         assert scan(scanner, tmp_path / "dev/shm").summary.matched == 1
+
+
+def test_mounts_inside_each_other_are_all_reached_or_told(known, tmp_path):
+    for name in ("fuse/dev/shm/x", "sys/inner/x", "sys/deep/sys/shm/x"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(BAD)
+    table = mounts(
+        at={
+            tmp_path / "fuse": "fuse.encfs",
+            tmp_path / "fuse/dev": "sysfs",
+            tmp_path / "fuse/dev/shm": "tmpfs",
+            tmp_path / "sys": "proc",
+            tmp_path / "sys/inner": "fuse.gocryptfs",
+            tmp_path / "sys/deep/sys": "sysfs",
+            tmp_path / "sys/deep/sys/shm": "ext4",
+        }
+    )
+    with Scanner(known, mounts=table) as scanner:
+        found = scan(scanner, tmp_path)
+    assert found.paths("match") == sorted(
+        bytes(tmp_path / name) for name in ("fuse/dev/shm/x", "sys/inner/x", "sys/deep/sys/shm/x")
+    )
+
+
+def test_a_mount_that_another_one_hides_does_not_decide():
+    table = MountTable(
+        [
+            Mount(1, 0, "8:1", b"/", b"/", b"ext4", b"/dev/sda1"),
+            Mount(2, 1, "0:2", b"/", b"/x/proc", b"proc", b"none"),
+            Mount(3, 1, "0:3", b"/", b"/x", b"tmpfs", b"none"),  # over the directory that the other one lies in
+            Mount(4, 3, "0:4", b"/", b"/x/in", b"sysfs", b"none"),
+            Mount(5, 4, "0:5", b"/", b"/x/in", b"ext4", b"/dev/sdb1"),  # on top of it
+        ]
+    )
+    assert table.reason_at(b"/x/proc/file") is None
+    assert table.reason_at(b"/x/in/file") is None
+    assert table.skips_below(b"/") == []
+
+
+def test_what_was_a_file_when_it_was_listed_and_is_a_directory_now_is_walked(known, faults, tmp_path):
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in "abc":
+        (tree / name).write_bytes(b"x")
+    done = []
+
+    def replace(name, *_):
+        if name == b"b" and not done:
+            done.append(name)
+            (tree / "b").unlink()
+            (tree / "b").mkdir()
+            (tree / "b/listed").write_bytes(BAD)
+
+    faults.before_open = replace
+    with Scanner(known, os_table=faults.capsule) as scanner:
+        found = scan(scanner, tree)
+    assert done
+    assert found.paths("match") == [bytes(tree / "b/listed")]
+    assert (found.summary.seen, found.summary.special) == (3, 0)
+
+
+def test_a_callback_that_fails_costs_no_outcome(make_set, faults, tmp_path):
+    (tmp_path / "x").write_bytes(BAD)
+
+    def fail(event):
+        raise RuntimeError("the embedder's own trouble")
+
+    with HashSet.open(make_set(BAD)) as known, HashSet.open(make_set(BAD), os_table=faults.capsule) as damaged:
+        faults.fail("pread", errno.EIO)
+        with Scanner([damaged, known], on_event=fail) as scanner:
+            assert scan(scanner, tmp_path).summary.matched == 1
 
 
 def test_kernel_interfaces_are_refused_by_type_and_at_once(cli, make_set, tmp_path):

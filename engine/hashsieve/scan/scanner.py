@@ -283,17 +283,24 @@ class Scanner:
         named = (("known-sizes", self._known.sizes), ("only-media", self._only), ("max-size", self._max_size_bytes))
         return ("empty", *(name for name, there in named if there is not None))
 
+    def _mount_table_now(self) -> MountTable:
+        """What is mounted. OSError: it cannot be asked now, since something has run out."""
+        try:
+            return MountTable.current()
+        except OSError as problem:
+            if problem.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                raise
+            text = f"the mount table cannot be read: {problem.strerror}; mounts are not told apart"
+            self._event("mounts", "mounts-unknown", text)
+            return MountTable(())
+
     def _mount_table(self) -> MountTable:
         """What is mounted. Without it nobody knows what must not be touched, so a free descriptor is waited for."""
         began = time.monotonic()
         while True:
             try:
-                return MountTable.current()
+                return self._mount_table_now()
             except OSError as problem:
-                if problem.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-                    text = f"the mount table cannot be read: {problem.strerror}; mounts are not told apart"
-                    self._event("mounts", "mounts-unknown", text)
-                    return MountTable(())
                 if time.monotonic() - began > _DESCRIPTOR_PATIENCE_SECONDS:
                     raise ScanError(f"the mount table cannot be read: {problem.strerror}") from problem
                 self._check_stop()
@@ -313,7 +320,11 @@ class Scanner:
         """Examines one file by path; a link is not followed. Never raises for what the file system answers."""
         self._check_usable()
         raw = os.fsencode(path)
-        if (point := self._apart_point(raw)) is not None:
+        try:
+            point = self._apart_point(raw)
+        except OSError as problem:
+            return self._name(raw, _from_problem("open", problem))
+        if point is not None:
             return self._name(raw, self._examine_path_apart(raw, point))
         try:
             # Asked by name first: opening alone would download a placeholder, or let go a writer that waits at a FIFO.
@@ -506,7 +517,7 @@ class Scanner:
         elif self._table is not None and now - self._table_read < _TABLE_SECONDS:
             table = self._table
         else:
-            table = self._table = MountTable.current()
+            table = self._table = self._mount_table_now()
             self._table_read = now
             self._any_apart = _any_apart(table)
         if not self._any_apart:
@@ -670,19 +681,22 @@ class Scanner:
         told = self._told_of.setdefault(each, set())
         if kind not in told:
             told.add(kind)
-            if self._on_event is not None:
-                self._on_event(HealthEvent(kind, text, {}))
+            self._tell(HealthEvent(kind, text, {}))
 
     def _event(self, once: str, kind: str, text: str, **counts: int) -> None:
         if once in self._told:
             return
         self._told.add(once)
-        if self._on_event is not None:
-            try:
-                self._on_event(HealthEvent(kind, text, counts))
-            except Exception:
-                # What a caller's function does must not cost an outcome: a match may be on its way.
-                logging.getLogger("hashsieve").exception("on_event failed for %s: %s", kind, text)
+        self._tell(HealthEvent(kind, text, counts))
+
+    def _tell(self, event: HealthEvent) -> None:
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception:
+            # What a caller's function does must not cost an outcome: a match may be on its way.
+            logging.getLogger("hashsieve").exception("on_event failed for %s: %s", event.kind, event.text)
 
     def _summary(self, started: str, wall_seconds: float, cpu_seconds: float, complete: bool) -> Summary:
         c = self.counters
