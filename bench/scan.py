@@ -426,12 +426,14 @@ def gate(shop: Workshop, options: argparse.Namespace) -> dict[str, Any]:
 
     none = shop.sized("sizes-none", iter(range(1 << 50, (1 << 50) + 10_000)))
     few, many = shop.sized("sizes-10k", log_normal(10_000)), shop.sized("sizes-1m", log_normal(1_000_000))
+    most = shop.sized("sizes-13m", log_normal(13_000_000))
     warm(options.tree)
     jobs = [
         shop.bare_job("stat", "getdents, statx"),
         scan_job("hashsieve scan, no size is listed", [none]),
         scan_job("hashsieve scan, 10 thousand log-normal sizes", [few]),
         scan_job("hashsieve scan, 1 million log-normal sizes", [many]),
+        scan_job("hashsieve scan, 13 million log-normal sizes", [most]),
         scan_job("hashsieve scan, no gate", [shop.digests("md5", options.entries)]),
     ]
     done = measure(jobs, options.tree, options.rounds, options.core)
