@@ -70,6 +70,8 @@ class _Layout:
     size: int | None = None
     to_ids: int | None = None
     category: int | None = None
+    named_category: int | None = None
+    """A column whose header says it holds categories: it counts where a profile is asked for."""
     ref: int | None = None
     width: int = 0
     """Cells of a whole row; 0 where that is not known."""
@@ -100,7 +102,15 @@ class CsvTable:
         if job.options.columns is not None:
             layout = _by_map(lines, job.options.columns)
         else:
-            layout = _by_header(lines) or _by_content(lines, job.options.digest) or _no_layout()
+            header = _by_header(lines)
+            if header is None and _names_others_only(lines):
+                raise ListFormatError(
+                    "the header names only values that are not matched; if a column holds digests of the files "
+                    "themselves, name it with --map md5=COLUMN,..."
+                )
+            layout = header or _by_content(lines, job.options.digest) or _no_layout()
+        if job.options.profile is not None and layout.category is None:
+            layout.category = layout.named_category
         rows = _Rows(job, layout)
         yield from table_records(
             table_rows(source, layout.delimiter, skip=layout.skip, comment=layout.comment),
@@ -197,6 +207,7 @@ class _Rows:
 
 
 _NO = frozenset(("0", "false", "no"))
+_CATEGORY_NAMES = frozenset(("category", "categorization", "categorisation", "categoryid", "classification"))
 _UNTYPED = frozenset(("", "hash", "filehash", "file", "digest"))
 
 
@@ -236,9 +247,21 @@ def _by_header(lines: list[str]) -> _Layout | None:
                 layout.skip = number + 1
                 layout.comment = _comment(lines[layout.skip :])
                 return layout
-        if text and not line.lstrip().startswith(("#", ";")):
-            return None
+        # A title, or what tells a spreadsheet the delimiter (sep=;): the names of the columns may come behind it.
     return None
+
+
+def _names_others_only(lines: list[str]) -> bool:
+    """Whether a line before the first digest names values that are never matched, such as the hash of a parent."""
+    for line in lines[:_HEADER_LINES]:
+        text = line.strip().lstrip("#;").strip()
+        if _DIGEST.search(text):
+            return False
+        for delimiter in DELIMITERS:
+            names = cells_of(text, delimiter) if delimiter in text else []
+            if any(isinstance(kind_called(name), Other) for name in names if len(name) <= 32):
+                return True
+    return False
 
 
 def _named_columns(names: list[str], delimiter: str) -> _Layout | None:
@@ -256,6 +279,8 @@ def _named_columns(names: list[str], delimiter: str) -> _Layout | None:
             layout.size = index if layout.size is None else layout.size
         elif plain == "toids":
             layout.to_ids = index
+        elif plain in _CATEGORY_NAMES:
+            layout.named_category = index
         else:
             kind = kind_called(name) if len(plain) <= 32 else None
             if isinstance(kind, DigestKind) and not any(known == kind for _, known in layout.digests):

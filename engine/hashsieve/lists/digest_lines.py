@@ -49,6 +49,7 @@ from hashsieve.lists.digests import (
 )
 from hashsieve.lists.lines import line_end, read_rows
 from hashsieve.lists.source import SAMPLE_BYTES, Source, decode_sample
+from hashsieve.lists.taking import Other, kind_called
 from hashsieve.model import DigestKind, Listing, Record
 
 __all__ = ["DIGEST_LINES", "DigestLines"]
@@ -304,7 +305,7 @@ class _Rows:
         """Whether *text*, the first row, is no row but the name of the kind of all others."""
         kind = _named(text)
         if kind is None:
-            if _UNSUPPORTED_NAME.fullmatch(text):
+            if _UNSUPPORTED_NAME.fullmatch(text) or isinstance(kind_called(text.decode("latin-1")), Other):
                 raise ListFormatError(f"declares the kind {excerpt(text)}, which is not supported")
             return False
         if self._declared not in (None, kind):

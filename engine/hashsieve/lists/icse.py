@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from hashsieve.errors import ListFormatError
 from hashsieve.lists.contract import Batch, FormatInfo, Job
-from hashsieve.lists.profiles import Profile, lowered, named_profile
+from hashsieve.lists.profiles import PROFILES, Profile, lowered, named_profile
 from hashsieve.lists.source import Source, decode_sample
 from hashsieve.lists.tables import Row, cells_of, plain_name, sample_lines, table_records, table_rows
 from hashsieve.lists.taking import Other, RowTaker
@@ -25,6 +25,7 @@ __all__ = ["ICSE", "Icse"]
 BASELINE = Profile("icse", {"baseline": Role.KNOWN_BAD})
 _NAMES = frozenset(("imageid", "baseline", "victimidentified", "offenderidentified", "seriesname", "isdistributed"))
 _YES = frozenset(("y", "yes", "t", "true", "1"))
+_NO = frozenset(("n", "no", "f", "false", "0", ""))
 _KINDS = {"md5": DigestKind.MD5, "sha1": DigestKind.SHA1, "sha256": DigestKind.SHA256}
 _MAX_REF_CHARS = 200
 
@@ -68,7 +69,10 @@ class _Rows:
         self._taker = RowTaker(job)
         self._report = job.report
         self._ceiling = job.options.role
-        self._profile = BASELINE if job.options.profile is None else named_profile(job.options.profile)
+        asked = job.options.profile
+        # The built-in ones grade by other schemes and say nothing of these categories.
+        self._profile = BASELINE if asked is None or asked.lower() in PROFILES else named_profile(asked)
+        self._width = max(columns.values(), default=0) + 1
         self._digests = [(columns[name], kind) for name, kind in _KINDS.items() if name in columns]
         self._photodna = columns.get("photodna")
         self._baseline = columns.get("baseline")
@@ -84,7 +88,16 @@ class _Rows:
         ]
         category = "unstated"
         if self._baseline is not None and self._baseline < len(cells):
-            category = "baseline" if cells[self._baseline].strip().lower() in _YES else "not-baseline"
+            # A delimiter that was not quoted, in the name of a series, moves what stands behind it.
+            stands = {cells[self._baseline].strip().lower()}
+            if len(cells) > self._width:
+                stands.add(cells[self._baseline - self._width].strip().lower())
+            words = {each in _YES for each in stands if each in _YES or each in _NO}
+            if len(words) > 1:
+                self._report.refuse(row.position, "ambiguous-columns", row.text)
+                return None
+            if words:
+                category = "baseline" if words.pop() else "not-baseline"
         ref = cells[self._id].strip() if self._id is not None and self._id < len(cells) else ""
         role = lowered(self._profile.role(category), self._ceiling)
         listing = self._taker.listing(role, category, ref if 0 < len(ref) <= _MAX_REF_CHARS else None)

@@ -55,11 +55,16 @@ def plan_digests(
     needed = set(shapes)
     best: tuple[DigestKind, ...] = ()
     best_rank: tuple[float, ...] = ()
+
+    def finds_all(kinds: set[DigestKind]) -> bool:
+        return bool(kinds) and wanted <= kinds and all(shape & kinds for shape in needed)
+
+    # Without a kind that could be left out: it would find nothing more, however little it costs.
     covers = [
         cover
         for size in range(1, len(KINDS) + 1)
         for cover in combinations(KINDS, size)
-        if wanted <= set(cover) and all(shape & set(cover) for shape in needed)
+        if finds_all(set(cover)) and not any(finds_all(set(cover) - {kind}) for kind in cover)
     ]
     cheapest = min(sum(costs[kind] for kind in cover) for cover in covers)
     for cover in covers:
