@@ -83,7 +83,8 @@ def command(
         )  # fmt: skip
     for found in report.trivial:
         output.note(
-            f"hashsieve: warning: the {found.kind} {found.digest.hex()} of {found.content} is listed, as "
+            f"hashsieve: warning: the {found.kind} {'' if seal_key else f'{found.digest.hex()} '}of {found.content} is "
+            "listed, as "
             f"{', '.join(found.roles)}: it will be found everywhere; ask the list's custodian"
         )
     if json:
