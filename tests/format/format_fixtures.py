@@ -94,7 +94,7 @@ FIXTURES = [
             f"{md5(3)};;;102;t;N;n;;2;1;image;No",
         ),
         [
-            {"md5": md5(1), "sha1": sha1(1), "role": Role.UNDECIDED, "category": "not-baseline", "ref": "100"},
+            {"md5": md5(1), "sha1": sha1(1), "role": Role.KNOWN_BAD, "category": "baseline", "ref": "100"},
             {"md5": md5(2), "sha1": sha1(2), "role": Role.KNOWN_BAD, "category": "baseline", "ref": "101"},
             {"md5": md5(4), "role": Role.UNDECIDED, "category": "unstated", "ref": "103"},
             {"md5": md5(3), "role": Role.UNDECIDED, "category": "not-baseline", "ref": "102"},

@@ -334,9 +334,20 @@ def test_names_of_kinds_are_told_in_every_spelling() -> None:
         assert kind_called(name) == DigestKind.SHA256, name
     for name in ("ssdeep", "TLSH", "PhotoDNA", "pdq", "video_tmk_pdqf", "pHash"):
         assert kind_called(name) == Other.SIMILARITY, name
-    for name in ("SHA-512", "sha3-256", "sha224", "crc32", "MD4", "imphash", "pehash", "authentihash", "BLAKE2b-256"):
+    for name in (
+        "SHA-512",
+        "sha3-256",
+        "sha224",
+        "crc32",
+        "MD4",
+        "imphash",
+        "pehash",
+        "authentihash",
+        "BLAKE2b-256",
+        "Parent MD5",
+    ):
         assert kind_called(name) == Other.UNSUPPORTED, name
-    for name in ("name", "FileName", "hash", "", "parent md5", "md5 of the archive", "user", "domain", "shape"):
+    for name in ("name", "FileName", "hash", "", "parent folder", "md5 of the archive", "user", "domain", "shape"):
         assert kind_called(name) is None, name
 
 

@@ -44,7 +44,7 @@ _BEHIND = re.compile(r"(?:hash|sum|digest|hex|value)+$")
 _SIMILARITY = re.compile(r"ssdeep|tlsh|photodna|pdna|pdq|phash|ahash|dhash|tmk|sdhash|ctph|netclean|videntifier|ssvh")
 _UNSUPPORTED = re.compile(
     r"md[246]|sha\d*|crc\d*|adler\d*|xxh\w*|sm3|blake2?\w*|ripemd\w*|rmd\d*|tiger\w*|whirlpool|gost\w*|ed2k|aich|tth|"
-    r"(?:imp|pe|v|authenti|richpe|cd|telf|impfuzzy)hash|nt|lm|ntlm|parent\w*"
+    r"(?:imp|pe|v|authenti|richpe|cd|telf|impfuzzy)hash|nt|lm|ntlm|parent\w*?(?:md5|sha\d*|hash)"
 )
 
 
